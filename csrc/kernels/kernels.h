@@ -1,0 +1,118 @@
+// The table of kernels that one instruction set offers. Plain data only: this header is included by objects compiled
+// with different instruction sets, so it must not define inline functions.
+//
+// Letters: out[M,N] = a[M,K] * w[N,K]^T. Strides are in elements, between rows. Every sum runs over its depth in
+// ascending order with one accumulator per output element, so a row's bits do not depend on the rows around it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bertcpp {
+
+// The activations that checkpoints name in `hidden_act`; equations of torch.nn.functional and transformers' ACT2FN.
+enum class Activation : int32_t {
+  kIdentity = 0,
+  kGelu,       // 0.5 x (1 + erf(x / sqrt 2))
+  kGeluTanh,   // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+  kQuickGelu,  // x sigmoid(1.702 x)
+  kRelu,
+  kRelu6,
+  kSilu,
+  kTanh,
+  kSigmoid,
+  kMish,
+  kLeakyRelu,  // slope 0.01
+  kElu,
+  kSelu,
+  kSoftsign,
+  kSoftplus,
+  kReluSquared,
+  kCount
+};
+
+// out[M,N] = activation(a[M,K] * w[N,K]^T + bias[N]) + residual[M,N], `w` packed by pack_weight.
+struct MatmulArgs {
+  const float* a;
+  ptrdiff_t a_stride;
+  const float* packed;  // panels of nr columns: packed[ceil(N / nr)][K][nr]
+  const float* bias;    // [N] padded with anything to a multiple of nr, or null
+  const float* residual;  // [M,N] or null; may alias out
+  ptrdiff_t residual_stride;
+  float* out;
+  ptrdiff_t out_stride;
+  int64_t m;
+  int64_t n_begin;  // columns [n_begin, n_end) are computed; n_begin is a multiple of nr
+  int64_t n_end;
+  int64_t k;
+  Activation activation;
+};
+
+// One (sequence, head): out[num_queries, head_dim] = softmax(scale q k^T + position bias) v over the first num_keys keys.
+struct AttentionArgs {
+  const float* q;
+  const float* k;
+  const float* v;
+  ptrdiff_t stride;  // between tokens, of q, k and v
+  float* out;
+  ptrdiff_t out_stride;
+  int64_t num_queries;
+  int64_t num_keys;
+  int64_t head_dim;
+  float scale;
+  const float* position_bias;  // this head's bias at distance 0: bias(i, j) = position_bias[column(j) - column(i)]; or null
+  const int32_t* columns;      // [num_queries], or null for 0, 1, 2 ...
+  float* probabilities;        // [num_queries, num_queries] out, or null; keys at and after num_keys get 0
+  float* scratch;              // attention_scratch(num_queries, num_keys, head_dim) floats, 64-byte aligned
+};
+
+struct Kernels {
+  const char* name;
+  int64_t vector_width;  // floats
+  int64_t mr;            // rows of the largest register tile
+  int64_t nr;            // columns of a panel
+
+  // packed[ceil(n / nr)][k][nr] = w[n,k]^T, columns past n are 0.
+  void (*pack_weight)(const float* w, ptrdiff_t w_stride, int64_t n, int64_t k, float* packed);
+  void (*matmul)(const MatmulArgs& args);
+
+  int64_t (*attention_scratch)(int64_t num_queries, int64_t num_keys, int64_t head_dim);
+  void (*attention)(const AttentionArgs& args);
+
+  // out[r,:] = (x[r,:] - mean) / sqrt(variance + eps) * weight + bias, for each of `rows` rows of n; may run in place.
+  void (*layer_norm)(const float* x, ptrdiff_t x_stride, const float* weight, const float* bias, float eps, int64_t rows,
+                     int64_t n, float* out, ptrdiff_t out_stride);
+  // out[:] = a[:] + b[:] + c[:] (b and c may be null), in that order.
+  void (*add)(const float* a, const float* b, const float* c, int64_t n, float* out);
+  // x[:] = activation(x[:]).
+  void (*activate)(float* x, int64_t n, Activation activation);
+  // out[n] += weight * x[n]: the running sums of pooling.
+  void (*accumulate)(const float* x, float weight, int64_t n, float* out);
+  // out[n] = max(out[n], x[n]).
+  void (*maximum)(const float* x, int64_t n, float* out);
+  // x[:] *= factor.
+  void (*scale)(float* x, int64_t n, float factor);
+  // Sum of x[i]^2.
+  float (*sum_squares)(const float* x, int64_t n);
+  // float32 from half precision and bfloat16 bits.
+  void (*from_float16)(const uint16_t* x, int64_t n, float* out);
+  void (*from_bfloat16)(const uint16_t* x, int64_t n, float* out);
+
+  // Runs `iterations` rounds of independent fused multiply-adds held in registers; returns the floating-point
+  // operations done. The measured peak that benchmarks quote.
+  double (*fma_peak)(int64_t iterations, float* sink);
+};
+
+// Best first. Each entry is one compiled instruction set of this build; `supported` is false where the processor lacks it.
+struct KernelsEntry {
+  const Kernels* kernels;
+  bool supported;
+};
+const KernelsEntry* kernel_entries(size_t* count);
+
+// The table in use: the best supported one, or the one that BERTCPP_ISA names. Throws InstructionSetError.
+const Kernels& active_kernels();
+// The table with this name. Throws InstructionSetError if it is not carried or not runnable here.
+const Kernels& kernels_named(const char* name);
+
+}  // namespace bertcpp

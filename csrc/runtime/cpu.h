@@ -1,0 +1,33 @@
+// What the processor offers: instruction sets (by cpuid and the state the system saves), caches, its name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace bertcpp {
+
+struct CpuFeatures {
+  bool avx2 = false;  // with FMA, F16C and saved ymm state
+  bool avx512 = false;  // F, BW, DQ, VL and saved zmm state
+  bool avx512_vnni = false;
+  bool avx512_bf16 = false;
+  bool avx_vnni = false;
+  bool amx_bf16 = false;
+  bool amx_int8 = false;
+  bool neon = false;
+  bool neon_dotprod = false;
+};
+
+struct CpuCaches {  // bytes per core (l3: as reported); sensible defaults where the system does not tell
+  int64_t l1d = 32 << 10;
+  int64_t l2 = 1 << 20;
+  int64_t l3 = 8 << 20;
+};
+
+const CpuFeatures& cpu_features();
+const CpuCaches& cpu_caches();
+std::string cpu_model_name();
+std::vector<std::string> cpu_feature_names();
+
+}  // namespace bertcpp
