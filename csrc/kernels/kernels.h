@@ -13,21 +13,19 @@ namespace bertcpp {
 // The activations that checkpoints name in `hidden_act`; equations of torch.nn.functional and transformers' ACT2FN.
 enum class Activation : int32_t {
   kIdentity = 0,
-  kGelu,       // 0.5 x (1 + erf(x / sqrt 2))
-  kGeluTanh,   // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
-  kQuickGelu,  // x sigmoid(1.702 x)
+  kGelu,         // 0.5 x (1 + erf(x / sqrt 2))
+  kGeluTanh,     // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+  kGeluClipped,  // gelu cut to [-10, 10]
+  kQuickGelu,    // x sigmoid(1.702 x)
   kRelu,
+  kReluSquared,
   kRelu6,
+  kLeakyRelu,  // slope 0.01
   kSilu,
   kTanh,
   kSigmoid,
-  kMish,
-  kLeakyRelu,  // slope 0.01
-  kElu,
-  kSelu,
-  kSoftsign,
-  kSoftplus,
-  kReluSquared,
+  kMish,     // x tanh(log(1 + exp(x)))
+  kLaplace,  // 0.5 (1 + erf((x - 0.707107) / (0.282095 sqrt 2)))
   kCount
 };
 
