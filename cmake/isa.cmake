@@ -1,0 +1,52 @@
+# One row per instruction set: name, then the flags that csrc/kernels/isa.cpp is compiled with.
+# A new instruction set is one row here and one section of csrc/kernels/simd.h.
+#
+# Every row becomes an object library `isa_<name>` that exports one symbol, `bertcpp_kernels_<name>`, and defines
+# BERTCPP_HAVE_<NAME> for csrc/kernels/dispatch.cpp. The rows are never given the flags of another row, and link-time
+# optimization stays off for them: code compiled for one instruction set must not be merged into another's.
+include_guard()
+include(CheckCXXCompilerFlag)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(BERTCPP_ISA_ROWS
+      "scalar"
+      "avx2    -mavx2 -mfma -mf16c"
+      "avx512  -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512")
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(BERTCPP_ISA_ROWS
+      "scalar"
+      "neon")  # Advanced SIMD belongs to the baseline of aarch64
+else()
+  set(BERTCPP_ISA_ROWS "scalar")
+endif()
+
+# Flags of every row. No exceptions and no run-time type information: either would bring in symbols of the standard
+# library, compiled for this instruction set, that the linker may share with code that runs on any processor.
+set(BERTCPP_ISA_COMMON_FLAGS -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden -fno-exceptions -fno-rtti)
+
+# Adds the object libraries of all rows to `target`, and the definitions that its dispatch.cpp reads.
+function(bertcpp_add_instruction_sets target)
+  foreach(row IN LISTS BERTCPP_ISA_ROWS)
+    separate_arguments(flags UNIX_COMMAND "${row}")
+    list(POP_FRONT flags name)
+    string(TOUPPER "${name}" upper)
+    foreach(flag IN LISTS flags)
+      string(MAKE_C_IDENTIFIER "BERTCPP_COMPILES${flag}" variable)
+      check_cxx_compiler_flag("${flag}" ${variable})
+      if(NOT ${variable})
+        message(FATAL_ERROR "The compiler ${CMAKE_CXX_COMPILER} does not know ${flag}, which the ${name} kernels need. "
+                            "Use GCC 11 or later, or Clang 14 or later (set the environment variable CXX).")
+      endif()
+    endforeach()
+    set(library "isa_${name}")
+    add_library(${library} OBJECT "${PROJECT_SOURCE_DIR}/csrc/kernels/isa.cpp")
+    target_include_directories(${library} PRIVATE "${PROJECT_SOURCE_DIR}/csrc")
+    target_compile_definitions(${library} PRIVATE "BERTCPP_ISA_${upper}=1" "BERTCPP_ISA_NAME=\"${name}\""
+                                                  "BERTCPP_ISA_TABLE=bertcpp_kernels_${name}")
+    target_compile_options(${library} PRIVATE ${BERTCPP_ISA_COMMON_FLAGS} ${flags})
+    target_link_libraries(${library} PRIVATE bertcpp_options)
+    set_target_properties(${library} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${library}>)
+    target_compile_definitions(${target} PUBLIC "BERTCPP_HAVE_${upper}=1")
+  endforeach()
+endfunction()
