@@ -1,0 +1,48 @@
+// Every kernel for one instruction set. Compiled once per row of cmake/isa.cmake; the object exports one symbol, the
+// function at the end. Everything else lies in an anonymous namespace, and no header that instantiates code is included:
+// an inline function compiled here may hold instructions that other processors lack, and must never be shared.
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "kernels/kernels.h"
+
+namespace bertcpp {
+namespace {
+
+#include "kernels/simd.h"
+#include "kernels/activation.inc"
+#include "kernels/matmul.inc"
+#include "kernels/attention.inc"
+#include "kernels/layer_norm.inc"
+#include "kernels/pooling.inc"
+
+constexpr Kernels kTable = {
+    .name = BERTCPP_ISA_NAME,
+    .vector_width = kWidth,
+    .mr = kMr,
+    .nr = kNr,
+    .pack_weight = pack_weight,
+    .matmul = matmul,
+    .attention_scratch = attention_scratch,
+    .attention = attention,
+    .layer_norm = layer_norm,
+    .add = add,
+    .activate = activate,
+    .accumulate = accumulate,
+    .maximum = maximum,
+    .scale = scale,
+    .sum_squares = sum_squares,
+    .from_float16 = from_float16,
+    .from_bfloat16 = from_bfloat16,
+    .fma_peak = fma_peak,
+};
+
+}  // namespace
+
+extern "C" const Kernels* BERTCPP_ISA_TABLE() { return &kTable; }
+
+}  // namespace bertcpp

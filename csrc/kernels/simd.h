@@ -1,0 +1,133 @@
+// The vector type of each instruction set, with one set of operations: the only `#if` on instruction sets.
+//
+// Included by isa.cpp alone, inside its anonymous namespace, so that no function compiled for one instruction set can be
+// merged by the linker with its twin compiled for another. Arithmetic and comparisons are those of GNU vector types;
+// what they lack (fused multiply-add, maximum, square root, partial loads) is given here for each instruction set.
+//
+// BERTCPP_ISA_<NAME> selects the section:
+//   kWidth  floats in a vector
+//   kMr     rows of the largest register tile, kNv its columns in vectors: kMr * kNv accumulators fill the registers
+
+#if defined(BERTCPP_ISA_AVX512)
+
+constexpr int kWidth = 16;
+constexpr int kMr = 14;
+constexpr int kNv = 2;
+
+#elif defined(BERTCPP_ISA_AVX2)
+
+constexpr int kWidth = 8;
+constexpr int kMr = 6;
+constexpr int kNv = 2;
+
+#elif defined(BERTCPP_ISA_NEON)
+
+constexpr int kWidth = 4;
+constexpr int kMr = 6;
+constexpr int kNv = 4;
+
+#elif defined(BERTCPP_ISA_SCALAR)
+
+// Portable: four floats at a time in plain C++, for whatever the compiler's baseline offers; no fused multiply-add.
+constexpr int kWidth = 4;
+constexpr int kMr = 4;
+constexpr int kNv = 2;
+
+#endif
+
+constexpr int kNr = kNv * kWidth;
+
+// may_alias and the alignment of one float: vectors are read from and written to plain float arrays.
+using Vec = float __attribute__((vector_size(kWidth * 4)));
+using VecUnaligned = float __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
+using IntVec = int32_t __attribute__((vector_size(kWidth * 4)));
+using HalfVec = uint16_t __attribute__((vector_size(kWidth * 2)));
+using HalfVecUnaligned = uint16_t __attribute__((vector_size(kWidth * 2), aligned(2), may_alias));
+
+#define BERTCPP_INLINE inline __attribute__((always_inline))
+
+// x - 0 is x for every x, -0 and NaN among them, so this compiles to a broadcast alone (0 + x would not).
+BERTCPP_INLINE Vec set1(float x) { return x - Vec{}; }
+BERTCPP_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
+BERTCPP_INLINE void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
+
+#if defined(BERTCPP_ISA_AVX512)
+
+BERTCPP_INLINE __mmask16 first(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+// The first n < kWidth floats of p, then zeros; memory past them is not touched.
+BERTCPP_INLINE Vec load(const float* p, int64_t n) { return (Vec)_mm512_maskz_loadu_ps(first(n), p); }
+BERTCPP_INLINE void store(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, first(n), (__m512)v); }
+// a * b + c, rounded once.
+BERTCPP_INLINE Vec fma(Vec a, Vec b, Vec c) { return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+BERTCPP_INLINE Vec max(Vec a, Vec b) { return (Vec)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b); }
+BERTCPP_INLINE Vec min(Vec a, Vec b) { return (Vec)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b); }
+BERTCPP_INLINE Vec from_half(HalfVec h) { return (Vec)_mm512_maskz_cvtph_ps(0xffff, (__m256i)h); }
+
+#elif defined(BERTCPP_ISA_AVX2)
+
+BERTCPP_INLINE __m256i first(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+BERTCPP_INLINE Vec load(const float* p, int64_t n) { return (Vec)_mm256_maskload_ps(p, first(n)); }
+BERTCPP_INLINE void store(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, first(n), (__m256)v); }
+BERTCPP_INLINE Vec fma(Vec a, Vec b, Vec c) { return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+BERTCPP_INLINE Vec max(Vec a, Vec b) { return (Vec)_mm256_max_ps((__m256)a, (__m256)b); }
+BERTCPP_INLINE Vec min(Vec a, Vec b) { return (Vec)_mm256_min_ps((__m256)a, (__m256)b); }
+BERTCPP_INLINE Vec from_half(HalfVec h) { return (Vec)_mm256_cvtph_ps((__m128i)h); }
+
+#else
+
+BERTCPP_INLINE Vec load(const float* p, int64_t n) {
+  Vec v{};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+BERTCPP_INLINE void store(float* p, Vec v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+#if defined(BERTCPP_ISA_NEON)
+BERTCPP_INLINE Vec fma(Vec a, Vec b, Vec c) { return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+BERTCPP_INLINE Vec from_half(HalfVec h) { return (Vec)vcvt_f32_f16((float16x4_t)h); }
+#else
+BERTCPP_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+BERTCPP_INLINE Vec from_half(HalfVec h) {
+  // Exponent and mantissa move up by 13 bits; multiplying by 2^112 corrects the bias and makes subnormals right too.
+  // Infinity and NaN keep an exponent of all ones.
+  const IntVec x = __builtin_convertvector(h, IntVec);
+  const IntVec sign = (x & 0x8000) << 16;
+  const IntVec magnitude = (x & 0x7fff) << 13;
+  const IntVec finite = (IntVec)((Vec)magnitude * 0x1p112f);
+  const IntVec special = magnitude | 0x7f800000;
+  return (Vec)(sign | (magnitude >= 0x0f800000 ? special : finite));
+}
+#endif
+// As on x86: the second operand where either is NaN.
+BERTCPP_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+BERTCPP_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
+
+#endif
+
+BERTCPP_INLINE Vec select(IntVec condition, Vec yes, Vec no) { return condition ? yes : no; }
+BERTCPP_INLINE Vec abs(Vec v) { return (Vec)((IntVec)v & 0x7fffffff); }
+// |magnitude| with the sign of `sign`.
+BERTCPP_INLINE Vec copysign(Vec magnitude, Vec sign) {
+  return (Vec)(((IntVec)magnitude & 0x7fffffff) | ((IntVec)sign & static_cast<int32_t>(0x80000000u)));
+}
+BERTCPP_INLINE Vec from_bfloat16(HalfVec h) { return (Vec)(__builtin_convertvector(h, IntVec) << 16); }
+
+// The lanes are added in halves: (0 + W/2), (1 + W/2 + 1) ...; the order is part of the results.
+BERTCPP_INLINE float reduce_add(Vec v) {
+  float lanes[kWidth];
+  store(lanes, v);
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+BERTCPP_INLINE float reduce_max(Vec v) {
+  float lanes[kWidth];
+  store(lanes, v);
+  float m = lanes[0];
+  for (int i = 1; i < kWidth; ++i) m = lanes[i] > m ? lanes[i] : m;
+  return m;
+}
