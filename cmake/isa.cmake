@@ -22,7 +22,7 @@ endif()
 
 # Flags of every row. No exceptions and no run-time type information: either would bring in symbols of the standard
 # library, compiled for this instruction set, that the linker may share with code that runs on any processor.
-set(BERTCPP_ISA_COMMON_FLAGS -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden -fno-exceptions -fno-rtti)
+set(BERTCPP_ISA_COMMON_FLAGS $<$<NOT:$<CONFIG:Debug>>:-O3> -ffp-contract=off -fno-math-errno -fvisibility=hidden -fno-exceptions -fno-rtti)
 
 # Adds the object libraries of all rows to `target`, and the definitions that its dispatch.cpp reads.
 function(bertcpp_add_instruction_sets target)
