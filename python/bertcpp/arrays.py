@@ -1,0 +1,70 @@
+"""Arrays in and out: NumPy arrays, PyTorch tensors and nested lists, without importing torch."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertcpp.errors import InputError
+
+__all__ = ["AnyArray", "FloatArray", "Int32Array", "as_array", "as_torch_tensor", "is_torch_tensor"]
+
+Int32Array: TypeAlias = NDArray[np.int32]
+FloatArray: TypeAlias = NDArray[np.float32]
+AnyArray: TypeAlias = NDArray[Any]
+
+
+def is_torch_tensor(value: object) -> bool:
+    """Whether this is a PyTorch tensor; never imports torch, which is loaded if there is a tensor."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, getattr(torch, "Tensor", ()))
+
+
+def as_torch_tensor(array: AnyArray) -> Any:
+    """A PyTorch tensor over the same memory; for callers who passed tensors, so torch is loaded already."""
+    return sys.modules["torch"].from_numpy(array)
+
+
+def as_array(value: Any, name: str) -> AnyArray:
+    """A NumPy array of a NumPy array, a PyTorch tensor or nested lists, in the machine's byte order.
+
+    Args:
+        value: what the caller passed.
+        name: the argument's name, for messages.
+
+    Raises:
+        InputError: the value is no array of numbers or booleans, or lies on another device than the CPU.
+    """
+    if is_torch_tensor(value):
+        array = _from_torch(value, name)
+    elif isinstance(value, np.ndarray):
+        array = value
+    elif isinstance(value, (str, bytes, dict)) or hasattr(value, "keys"):
+        remedy = "tokenize texts first" if isinstance(value, (str, bytes)) else "unpack it: model(**inputs)"
+        raise InputError(f"{name} must be an array of numbers, not a {type(value).__name__}; {remedy}")
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise InputError(f"{name} is no rectangular array: {error}; pad its rows to one length") from error
+    if array.dtype.kind not in "biuf":
+        what = "texts; tokenize them first" if array.dtype.kind in "USO" else f"of dtype {array.dtype}"
+        raise InputError(f"{name} must be an array of numbers, but these are {what}")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _from_torch(tensor: Any, name: str) -> AnyArray:
+    torch = sys.modules["torch"]
+    if tensor.device.type != "cpu":
+        raise InputError(f"{name} lies on {tensor.device}; bertcpp computes on the CPU: pass {name}.cpu()")
+    if tensor.layout is not torch.strided:
+        raise InputError(f"{name} has the layout {tensor.layout}; pass {name}.to_dense()")
+    if tensor.requires_grad and torch.is_grad_enabled():
+        raise InputError(f"{name} asks for gradients, which bertcpp does not compute; pass {name}.detach()")
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.float()
+    array: AnyArray = tensor.detach().numpy()
+    return array
