@@ -46,22 +46,25 @@ struct MatmulArgs {
   Activation activation;
 };
 
-// One (sequence, head): out[num_queries, head_dim] = softmax(scale q k^T + position bias) v over the first num_keys keys.
+// One (sequence, head): out = softmax(scale q k^T + position bias) v for the queries [query_begin, query_end) of a
+// sequence of num_tokens, of which the first num_keys are attended to. A cut through the queries changes no bits.
 struct AttentionArgs {
-  const float* q;
+  const float* q;  // [num_tokens, head_dim], and so are k, v and out
   const float* k;
   const float* v;
   ptrdiff_t stride;  // between tokens, of q, k and v
   float* out;
   ptrdiff_t out_stride;
-  int64_t num_queries;
+  int64_t num_tokens;
+  int64_t query_begin;
+  int64_t query_end;
   int64_t num_keys;
   int64_t head_dim;
-  float scale;
+  float scale;                 // positive
   const float* position_bias;  // this head's bias at distance 0: bias(i, j) = position_bias[column(j) - column(i)]; or null
-  const int32_t* columns;      // [num_queries], or null for 0, 1, 2 ...
-  float* probabilities;        // [num_queries, num_queries] out, or null; keys at and after num_keys get 0
-  float* scratch;              // attention_scratch(num_queries, num_keys, head_dim) floats, 64-byte aligned
+  const int32_t* columns;      // [num_tokens], or null for 0, 1, 2 ...
+  float* probabilities;        // [num_tokens, num_tokens] out, or null; keys at and after num_keys get 0
+  float* scratch;              // attention_scratch(num_tokens, num_keys, head_dim) floats, aligned to 64 bytes
 };
 
 struct Kernels {
@@ -74,7 +77,7 @@ struct Kernels {
   void (*pack_weight)(const float* w, ptrdiff_t w_stride, int64_t n, int64_t k, float* packed);
   void (*matmul)(const MatmulArgs& args);
 
-  int64_t (*attention_scratch)(int64_t num_queries, int64_t num_keys, int64_t head_dim);
+  int64_t (*attention_scratch)(int64_t num_tokens, int64_t num_keys, int64_t head_dim);
   void (*attention)(const AttentionArgs& args);
 
   // out[r,:] = (x[r,:] - mean) / sqrt(variance + eps) * weight + bias, for each of `rows` rows of n; may run in place.

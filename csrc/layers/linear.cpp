@@ -1,0 +1,102 @@
+#include "layers/linear.h"
+
+#include <algorithm>
+
+#include "runtime/cpu.h"
+#include "runtime/errors.h"
+
+namespace bertcpp {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// How the product is cut: tasks = column groups x row chunks.
+struct Grid {
+  int64_t groups;  // of `panels` panels as equal as may be
+  int64_t chunks;  // of the rows
+};
+
+// A group's panels fit in half of the L2 cache, so they stay there while rows stream through; then both directions are
+// cut further until every thread has several tasks, rows first, since a cut through the columns costs a pass over x.
+Grid plan(const Kernels& kernels, int64_t m, int64_t panels, int64_t k, int threads) {
+  constexpr int64_t kTasksPerThread = 6;
+  constexpr int64_t kLeastTiles = 4;
+  const int64_t panel_bytes = kernels.nr * k * static_cast<int64_t>(sizeof(float));
+  const int64_t most_panels = std::max<int64_t>(1, cpu_caches().l2 / 2 / panel_bytes);
+  const int64_t tiles = ceil_div(m, kernels.mr);
+  Grid grid{ceil_div(panels, most_panels), 1};
+  if (threads == 1) return grid;
+  const int64_t wanted = kTasksPerThread * threads;
+  grid.chunks = std::clamp<int64_t>(ceil_div(wanted, grid.groups), 1, std::max<int64_t>(1, tiles / kLeastTiles));
+  grid.groups = std::clamp<int64_t>(ceil_div(wanted, grid.chunks), grid.groups, panels);
+  return grid;
+}
+
+}  // namespace
+
+Linear::Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int num_threads) : kernels_(&kernels) {
+  k_ = parts.front().weight->shape.at(1);
+  for (const LinearPart& part : parts) n_ += part.weight->shape.at(0);
+  const int64_t panels = ceil_div(n_, kernels.nr);
+  Arena size;
+  size.floats(panels * kernels.nr * k_);
+  weight_ = Buffer(size.used());
+  bias_ = Buffer(static_cast<size_t>(panels * kernels.nr) * sizeof(float));
+  std::fill_n(bias_.floats(), panels * kernels.nr, 0.0f);
+  int64_t offset = 0;
+  for (const LinearPart& part : parts) {
+    const int64_t rows = part.weight->shape[0];
+    if (part.bias != nullptr) read_floats(kernels, *part.bias, 0, rows, bias_.floats() + offset);
+    offset += rows;
+  }
+  const int threads = num_threads > 0 ? num_threads : get_num_threads();
+  const int64_t row_floats = kernels.nr * k_;
+  Buffer rows(static_cast<size_t>(threads * row_floats) * sizeof(float));
+  run_team(threads, [&](Team& team) {
+    float* own = rows.floats() + team.rank() * row_floats;
+    team.for_each(panels, [&](int64_t panel) { pack_panel(parts, panel, own); });
+  });
+}
+
+void Linear::pack_panel(const std::vector<LinearPart>& parts, int64_t panel, float* rows) {
+  const int64_t begin = panel * kernels_->nr;
+  const int64_t end = std::min(begin + kernels_->nr, n_);
+  int64_t part_begin = 0;
+  for (const LinearPart& part : parts) {
+    const int64_t part_end = part_begin + part.weight->shape[0];
+    const int64_t from = std::max(begin, part_begin);
+    const int64_t to = std::min(end, part_end);
+    if (from < to) read_floats(*kernels_, *part.weight, (from - part_begin) * k_, (to - from) * k_, rows + (from - begin) * k_);
+    part_begin = part_end;
+  }
+  kernels_->pack_weight(rows, k_, end - begin, k_, weight_.floats() + begin * k_);
+}
+
+void Linear::forward(Team& team, const LinearInput& input, const LinearOutput& output) const {
+  const int64_t panels = ceil_div(n_, kernels_->nr);
+  const Grid grid = plan(*kernels_, input.m, panels, k_, team.size());
+  team.for_each(grid.groups * grid.chunks, [&](int64_t task) {
+    const int64_t group = task / grid.chunks;
+    const int64_t chunk = task % grid.chunks;
+    const int64_t row = input.m * chunk / grid.chunks;
+    const int64_t rows = input.m * (chunk + 1) / grid.chunks - row;
+    if (rows == 0) return;
+    kernels_->matmul({
+        .a = input.x + row * input.stride,
+        .a_stride = input.stride,
+        .packed = weight_.floats(),
+        .bias = bias_.floats(),
+        .residual = output.residual == nullptr ? nullptr : output.residual + row * output.residual_stride,
+        .residual_stride = output.residual_stride,
+        .out = output.y + row * output.stride,
+        .out_stride = output.stride,
+        .m = rows,
+        .n_begin = panels * group / grid.groups * kernels_->nr,
+        .n_end = std::min(panels * (group + 1) / grid.groups * kernels_->nr, n_),
+        .k = k_,
+        .activation = output.activation,
+    });
+  });
+}
+
+}  // namespace bertcpp

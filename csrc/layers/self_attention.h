@@ -1,0 +1,76 @@
+// y = LayerNorm(x + output(softmax(q k^T / sqrt(head_dim) + bias) v)) over each sequence and head.
+#pragma once
+
+#include "layers/layer_norm.h"
+#include "layers/linear.h"
+
+namespace bertcpp {
+
+// Sequences end to end. num_tokens = cu_seqlens[num_sequences].
+struct Sequences {
+  const int32_t* cu_seqlens;  // [num_sequences + 1]
+  const int32_t* key_lens;    // [num_sequences], or null: all tokens of each are attended to
+  const int32_t* columns;     // [num_tokens], or null for 0, 1, 2 ... in each sequence
+  int64_t num_tokens;
+  int64_t num_sequences;
+
+  int64_t length(int64_t b) const { return cu_seqlens[b + 1] - cu_seqlens[b]; }
+  int64_t keys(int64_t b) const { return key_lens != nullptr ? key_lens[b] : length(b); }
+  int64_t longest() const;
+};
+
+// MPNet's bias by distance, the same in every layer: a bucket of the distance and a learned value per bucket and head.
+class RelativePositionBias {
+ public:
+  RelativePositionBias() = default;
+  // weights holds relative_attention_bias.weight [buckets, heads]. Distances up to max_distance() either way are tabled.
+  RelativePositionBias(const Kernels& kernels, const WeightMap& weights, int64_t buckets, int64_t far, int64_t heads,
+                       int64_t max_distance);
+  // This head's bias at distance 0; nullptr where the model has none.
+  const float* head(int64_t h) const { return heads_ == 0 ? nullptr : table_.floats() + h * (2 * max_distance_ + 1) + max_distance_; }
+  int64_t max_distance() const { return max_distance_; }
+
+ private:
+  int64_t heads_ = 0;
+  int64_t max_distance_ = 0;
+  Buffer table_;  // [heads][2 max_distance + 1]
+};
+
+// Memory of a forward pass that layers share.
+struct LayerWorkspace {
+  float* qkv;  // [num_tokens, 3 hidden_size]
+  int64_t qkv_stride;
+  float* context;  // [num_tokens, hidden_size]
+  int64_t context_stride;
+  float* intermediate;  // [num_tokens, intermediate_size]
+  int64_t intermediate_stride;
+  float* scratch;  // [threads][scratch_floats]
+  int64_t scratch_floats;
+};
+
+class SelfAttention {
+ public:
+  // weights holds `name`.{query,key,value,output}.{weight,bias} and `name`.norm.{weight,bias}.
+  SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
+                int64_t heads, double layer_norm_eps);
+
+  // x[num_tokens, hidden_size] in place. probabilities: each sequence's [heads, length, length] end to end, or null.
+  void forward(Team& team, const Sequences& sequences, const RelativePositionBias& bias, const LayerWorkspace& workspace,
+               float* x, int64_t x_stride, float* probabilities) const;
+  // Of one thread, for sequences of up to `longest` tokens.
+  static int64_t scratch_floats(const Kernels& kernels, int64_t longest, int64_t head_dim);
+  size_t nbytes() const { return qkv_.nbytes() + output_.nbytes() + norm_.nbytes(); }
+
+ private:
+  void attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias, const LayerWorkspace& workspace,
+              float* probabilities) const;
+
+  const Kernels* kernels_;
+  int64_t hidden_size_;
+  int64_t heads_;
+  Linear qkv_;
+  Linear output_;
+  LayerNorm norm_;
+};
+
+}  // namespace bertcpp
