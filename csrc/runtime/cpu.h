@@ -8,7 +8,7 @@
 namespace bertcpp {
 
 struct CpuFeatures {
-  bool avx2 = false;  // with FMA, F16C and saved ymm state
+  bool avx2 = false;    // with FMA, F16C and saved ymm state
   bool avx512 = false;  // F, BW, DQ, VL and saved zmm state
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
