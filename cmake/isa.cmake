@@ -22,10 +22,11 @@ endif()
 
 # Flags of every row. No exceptions and no run-time type information: either would bring in symbols of the standard
 # library, compiled for this instruction set, that the linker may share with code that runs on any processor.
-set(BERTCPP_ISA_COMMON_FLAGS $<$<NOT:$<CONFIG:Debug>>:-O3> -ffp-contract=off -fno-math-errno -fvisibility=hidden -fno-exceptions -fno-rtti)
+set(BERTCPP_ISA_COMMON_FLAGS $<$<CONFIG:Release>:-O3> -ffp-contract=off -fno-math-errno -fvisibility=hidden -fno-exceptions -fno-rtti)
 
 # Adds the object libraries of all rows to `target`, and the definitions that its dispatch.cpp reads.
 function(bertcpp_add_instruction_sets target)
+  add_custom_target(instruction_sets)
   foreach(row IN LISTS BERTCPP_ISA_ROWS)
     separate_arguments(flags UNIX_COMMAND "${row}")
     list(POP_FRONT flags name)
@@ -46,6 +47,7 @@ function(bertcpp_add_instruction_sets target)
     target_compile_options(${library} PRIVATE ${BERTCPP_ISA_COMMON_FLAGS} ${flags})
     target_link_libraries(${library} PRIVATE bertcpp_options)
     set_target_properties(${library} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+    add_dependencies(instruction_sets ${library})
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${library}>)
     target_compile_definitions(${target} PUBLIC "BERTCPP_HAVE_${upper}=1")
   endforeach()
