@@ -1,0 +1,159 @@
+"""BERT-family encoders at the speed of the processor.
+
+    from bertcpp import BertModel, BertTokenizer
+    tokenizer = BertTokenizer.from_pretrained("all-MiniLM-L6-v2")
+    model = BertModel.from_pretrained("all-MiniLM-L6-v2")
+    outputs = model(**tokenizer("This is an example sentence.", return_tensors="np"))
+    outputs.last_hidden_state  # [1, 8, 384]
+
+Importing this loads nothing else: each name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import errors as errors
+    from ._core import get_num_threads, instruction_set, instruction_sets, set_num_threads
+    from .configuration import (
+        AutoConfig,
+        BertConfig,
+        CamembertConfig,
+        Data2VecTextConfig,
+        DistilBertConfig,
+        ElectraConfig,
+        ErnieConfig,
+        MPNetConfig,
+        PretrainedConfig,
+        RobertaConfig,
+        XLMRobertaConfig,
+    )
+    from .embedding import SentenceTransformer
+    from .modeling import (
+        AutoModel,
+        BertModel,
+        CamembertModel,
+        DistilBertModel,
+        ElectraModel,
+        MPNetModel,
+        PreTrainedModel,
+        RobertaModel,
+        XLMRobertaModel,
+    )
+    from .tokenization import (
+        AutoTokenizer,
+        BatchEncoding,
+        BertTokenizer,
+        BertTokenizerFast,
+        CamembertTokenizer,
+        CamembertTokenizerFast,
+        DistilBertTokenizer,
+        DistilBertTokenizerFast,
+        ElectraTokenizer,
+        ElectraTokenizerFast,
+        MPNetTokenizer,
+        MPNetTokenizerFast,
+        PreTrainedTokenizer,
+        PreTrainedTokenizerFast,
+        RobertaTokenizer,
+        RobertaTokenizerFast,
+        XLMRobertaTokenizer,
+        XLMRobertaTokenizerFast,
+    )
+
+    __version__: str
+
+__all__ = [
+    "AutoConfig",
+    "AutoModel",
+    "AutoTokenizer",
+    "BatchEncoding",
+    "BertConfig",
+    "BertModel",
+    "BertTokenizer",
+    "BertTokenizerFast",
+    "CamembertConfig",
+    "CamembertModel",
+    "CamembertTokenizer",
+    "CamembertTokenizerFast",
+    "Data2VecTextConfig",
+    "DistilBertConfig",
+    "DistilBertModel",
+    "DistilBertTokenizer",
+    "DistilBertTokenizerFast",
+    "ElectraConfig",
+    "ElectraModel",
+    "ElectraTokenizer",
+    "ElectraTokenizerFast",
+    "ErnieConfig",
+    "MPNetConfig",
+    "MPNetModel",
+    "MPNetTokenizer",
+    "MPNetTokenizerFast",
+    "PreTrainedModel",
+    "PreTrainedTokenizer",
+    "PreTrainedTokenizerFast",
+    "PretrainedConfig",
+    "RobertaConfig",
+    "RobertaModel",
+    "RobertaTokenizer",
+    "RobertaTokenizerFast",
+    "SentenceTransformer",
+    "XLMRobertaConfig",
+    "XLMRobertaModel",
+    "XLMRobertaTokenizer",
+    "XLMRobertaTokenizerFast",
+    "__version__",
+    "errors",
+    "get_num_threads",
+    "instruction_set",
+    "instruction_sets",
+    "set_num_threads",
+]
+
+if not TYPE_CHECKING:  # a type checker would take a module's __getattr__ to mean that every name exists
+
+    def _module_of(name: str) -> str:
+        """The module that defines a public name; the ends of the names tell."""
+        if name == "SentenceTransformer":
+            return "embedding"
+        if name.endswith("Config"):
+            return "configuration"
+        if name.endswith("Model"):
+            return "modeling"
+        if name.endswith(("Tokenizer", "TokenizerFast", "BatchEncoding")):
+            return "tokenization"
+        return "_core"
+
+    def _version() -> str:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("bertcpp")
+        except PackageNotFoundError:  # run from a source tree
+            return "0+unknown"
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        if name not in __all__:
+            # Submodules too: `import bertcpp; bertcpp.outputs` works, as if they had been imported here.
+            if not name.startswith("_"):
+                try:
+                    return import_module(f"{__name__}.{name}")
+                except ModuleNotFoundError as error:
+                    if error.name != f"{__name__}.{name}":
+                        raise
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "errors":
+            value = import_module(f"{__name__}.errors")
+        elif name == "__version__":
+            value = _version()
+        else:
+            value = getattr(import_module(f"{__name__}.{_module_of(name)}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
