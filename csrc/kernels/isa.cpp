@@ -27,6 +27,7 @@ constexpr Kernels kTable = {
     .nr = kNr,
     .pack_weight = pack_weight,
     .matmul = matmul,
+    .matmul_depth = matmul_depth,
     .attention_scratch = attention_scratch,
     .attention = attention,
     .layer_norm = layer_norm,

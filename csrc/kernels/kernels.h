@@ -35,7 +35,7 @@ struct MatmulArgs {
   ptrdiff_t a_stride;
   const float* packed;  // panels of nr columns: packed[ceil(N / nr)][K][nr]
   const float* bias;    // [N] padded with anything to a multiple of nr, or null
-  const float* residual;  // [M,N] or null; may alias out
+  const float* residual;  // [M,N] or null; must not overlap out
   ptrdiff_t residual_stride;
   float* out;
   ptrdiff_t out_stride;
@@ -76,6 +76,9 @@ struct Kernels {
   // packed[ceil(n / nr)][k][nr] = w[n,k]^T, columns past n are 0.
   void (*pack_weight)(const float* w, ptrdiff_t w_stride, int64_t n, int64_t k, float* packed);
   void (*matmul)(const MatmulArgs& args);
+  // The depth that matmul works through at a time for this k: it is fastest when m rows of that many floats fit in L2
+  // beside two panels.
+  int64_t (*matmul_depth)(int64_t k);
 
   int64_t (*attention_scratch)(int64_t num_tokens, int64_t num_keys, int64_t head_dim);
   void (*attention)(const AttentionArgs& args);

@@ -13,13 +13,12 @@ FeedForward::FeedForward(const Kernels& kernels, const WeightMap& weights, const
   down_ = Linear(kernels, {{&down, &down_bias}});
 }
 
-void FeedForward::forward(Team& team, const LayerWorkspace& workspace, int64_t m, float* x, int64_t x_stride, float* y,
-                          int64_t y_stride) const {
+void FeedForward::forward(Team& team, const LayerWorkspace& workspace, int64_t m, float* x, int64_t x_stride) const {
   up_.forward(team, {x, x_stride, m},
               {.y = workspace.intermediate, .stride = workspace.intermediate_stride, .activation = activation_});
   down_.forward(team, {workspace.intermediate, workspace.intermediate_stride, m},
-                {.y = x, .stride = x_stride, .residual = x, .residual_stride = x_stride});
-  norm_.forward(team, x, x_stride, m, y, y_stride);
+                {.y = workspace.context, .stride = workspace.context_stride, .residual = x, .residual_stride = x_stride});
+  norm_.forward(team, workspace.context, workspace.context_stride, m, x, x_stride);
 }
 
 }  // namespace bertcpp

@@ -11,9 +11,8 @@ class FeedForward {
   FeedForward(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
               int64_t intermediate_size, Activation activation, double layer_norm_eps);
 
-  // x[m, hidden_size] -> y[m, hidden_size], which may be x; x is overwritten.
-  void forward(Team& team, const LayerWorkspace& workspace, int64_t m, float* x, int64_t x_stride, float* y,
-               int64_t y_stride) const;
+  // x[m, hidden_size] in place.
+  void forward(Team& team, const LayerWorkspace& workspace, int64_t m, float* x, int64_t x_stride) const;
   size_t nbytes() const { return up_.nbytes() + down_.nbytes() + norm_.nbytes(); }
 
  private:

@@ -10,25 +10,25 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How the product is cut: tasks = column groups x row chunks.
+// How the product is cut: tasks = row chunks x column groups.
 struct Grid {
-  int64_t groups;  // of `panels` panels as equal as may be
-  int64_t chunks;  // of the rows
+  int64_t chunks;
+  int64_t groups;
 };
 
-// A group's panels fit in half of the L2 cache, so they stay there while rows stream through; then both directions are
-// cut further until every thread has several tasks, rows first, since a cut through the columns costs a pass over x.
+// A chunk's block of x takes half of the L2 cache, while panels stream past it. Then both directions are cut further
+// until every thread has several tasks: rows first, as long as a chunk keeps enough tiles to pay for reading a panel.
 Grid plan(const Kernels& kernels, int64_t m, int64_t panels, int64_t k, int threads) {
   constexpr int64_t kTasksPerThread = 6;
-  constexpr int64_t kLeastTiles = 4;
-  const int64_t panel_bytes = kernels.nr * k * static_cast<int64_t>(sizeof(float));
-  const int64_t most_panels = std::max<int64_t>(1, cpu_caches().l2 / 2 / panel_bytes);
-  const int64_t tiles = ceil_div(m, kernels.mr);
-  Grid grid{ceil_div(panels, most_panels), 1};
+  constexpr int64_t kLeastTiles = 8;
+  const int64_t row_bytes = kernels.matmul_depth(k) * static_cast<int64_t>(sizeof(float));
+  const int64_t most_rows = std::max(kernels.mr, cpu_caches().l2 / 2 / row_bytes);
+  Grid grid{ceil_div(m, most_rows), 1};
   if (threads == 1) return grid;
   const int64_t wanted = kTasksPerThread * threads;
-  grid.chunks = std::clamp<int64_t>(ceil_div(wanted, grid.groups), 1, std::max<int64_t>(1, tiles / kLeastTiles));
-  grid.groups = std::clamp<int64_t>(ceil_div(wanted, grid.chunks), grid.groups, panels);
+  const int64_t most_chunks = std::max(grid.chunks, ceil_div(m, kernels.mr) / kLeastTiles);
+  grid.chunks = std::clamp(wanted / 2, grid.chunks, most_chunks);
+  grid.groups = std::min(ceil_div(wanted, grid.chunks), panels);
   return grid;
 }
 
@@ -76,8 +76,8 @@ void Linear::forward(Team& team, const LinearInput& input, const LinearOutput& o
   const int64_t panels = ceil_div(n_, kernels_->nr);
   const Grid grid = plan(*kernels_, input.m, panels, k_, team.size());
   team.for_each(grid.groups * grid.chunks, [&](int64_t task) {
-    const int64_t group = task / grid.chunks;
-    const int64_t chunk = task % grid.chunks;
+    const int64_t chunk = task / grid.groups;
+    const int64_t group = task % grid.groups;
     const int64_t row = input.m * chunk / grid.chunks;
     const int64_t rows = input.m * (chunk + 1) / grid.chunks - row;
     if (rows == 0) return;

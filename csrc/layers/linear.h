@@ -25,7 +25,7 @@ struct LinearOutput {
   float* y;  // [m, n]
   int64_t stride;
   Activation activation = Activation::kIdentity;
-  const float* residual = nullptr;  // [m, n], may be y itself
+  const float* residual = nullptr;  // [m, n], apart from y
   int64_t residual_stride = 0;
 };
 

@@ -73,9 +73,10 @@ void SelfAttention::forward(Team& team, const Sequences& sequences, const Relati
   const int64_t m = sequences.num_tokens;
   qkv_.forward(team, {x, x_stride, m}, {workspace.qkv, workspace.qkv_stride});
   attend(team, sequences, bias, workspace, probabilities);
+  // Queries, keys and values have been used up: their memory takes the sum that the norm reads.
   output_.forward(team, {workspace.context, workspace.context_stride, m},
-                  {.y = x, .stride = x_stride, .residual = x, .residual_stride = x_stride});
-  norm_.forward(team, x, x_stride, m, x, x_stride);
+                  {.y = workspace.qkv, .stride = workspace.qkv_stride, .residual = x, .residual_stride = x_stride});
+  norm_.forward(team, workspace.qkv, workspace.qkv_stride, m, x, x_stride);
 }
 
 void SelfAttention::attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias,

@@ -138,7 +138,7 @@ void Encoder::run(Team& team, const Piece& piece, const EncoderOutputs& outputs,
   for (size_t i = 0; i < layers_.size(); ++i) {
     float* probabilities = outputs.attentions.empty() ? nullptr : outputs.attentions[i] + piece.first_probability;
     layers_[i].attention.forward(team, sequences, position_bias_, m.layers, m.x, m.x_stride, probabilities);
-    layers_[i].feed_forward.forward(team, m.layers, tokens, m.x, m.x_stride, m.x, m.x_stride);
+    layers_[i].feed_forward.forward(team, m.layers, tokens, m.x, m.x_stride);
     if (!outputs.hidden_states.empty()) write_rows(m.x, outputs.hidden_states[i + 1]);
   }
   if (outputs.last_hidden_state != nullptr) write_rows(m.x, outputs.last_hidden_state);
