@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bertcpp.errors import InputError
+from .errors import InputError
 
 __all__ = ["AnyArray", "FloatArray", "Int32Array", "as_array", "as_torch_tensor", "is_torch_tensor"]
 

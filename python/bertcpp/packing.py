@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertcpp.arrays import AnyArray, FloatArray, Int32Array, as_array
-from bertcpp.errors import InputError, MaskError, SequenceTooLongError, TokenIdError
+from .arrays import AnyArray, FloatArray, Int32Array, as_array
+from .errors import InputError, MaskError, SequenceTooLongError, TokenIdError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,7 +148,7 @@ class Packer:
         Raises:
             InputError: a shape or a dtype is wrong, or the batch is empty.
             MaskError: the mask has a wrong shape or values, or leaves nothing of a row.
-            TokenIdError: a token id is outside the vocabulary.
+            TokenIdError: a token, position or token type id is outside its table.
             SequenceTooLongError: a row has more tokens than the model has positions.
         """
         ids: Int32Array | None = None
@@ -280,7 +280,7 @@ class Packer:
         if outside is not None:
             row, column, value = outside
             known = f"this model knows the token types 0 to {size - 1}" if size else "this model has no token types"
-            raise InputError(f"token_type_ids[{row}, {column}] is {value}; {known}")
+            raise TokenIdError(f"token_type_ids[{row}, {column}] is {value}; {known}")
         return types.astype(np.int32, order="C") if np.count_nonzero(types) else None
 
     def _check_positions(self, positions: AnyArray, shape: tuple[int, int]) -> Int32Array:
@@ -289,7 +289,7 @@ class Packer:
         outside = _outside(positions, size, "position_ids")
         if outside is not None:
             row, column, value = outside
-            raise InputError(
+            raise TokenIdError(
                 f"position_ids[{row}, {column}] is {value}; this model knows the positions 0 to {size - 1}"
             )
         return positions.astype(np.int32, order="C")

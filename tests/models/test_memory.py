@@ -1,0 +1,68 @@
+"""Weights are not held twice: peak memory of a process that loads a model and computes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import reference_models as reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+import resource, sys
+import numpy as np
+import bertcpp
+
+# What libraries loaded before the model cost is not the model's; the bound's 100 MB are for all of it.
+model = bertcpp.AutoModel.from_pretrained(sys.argv[1])
+model(np.full((2, 64), 7))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def peak(path: Path) -> int:
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, timeout=240, check=True
+    )
+    return int(finished.stdout)
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "shards"])
+def test_peak_memory_of_a_base_sized_model(layout: str, seed: int, tmp_path: Path) -> None:
+    changes: dict[str, Any] = reference.BASE | {"vocab_size": 30522}
+    truth = reference.random_model("bert", seed, **changes)
+    path = reference.save(truth, tmp_path, max_shard_size="5GB" if layout == "safetensors" else "100MB")
+    files = list(path.glob("*.safetensors"))
+    weights = sum(file.stat().st_size for file in files)
+    assert weights > 430e6
+    used = peak(path)
+    for file in files:
+        file.unlink()
+    assert used <= 1.3 * weights + 100e6, f"{used / 1e6:.0f} MB for {weights / 1e6:.0f} MB of weights"
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    program = (
+        "import sys, bertcpp; "
+        "heavy = {'torch', 'tokenizers', 'huggingface_hub', 'transformers', 'safetensors'} & set(sys.modules); "
+        "sys.exit(f'loaded {sorted(heavy)}' if heavy else 0)"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_loading_and_computing_needs_no_torch(minilm: Path) -> None:
+    program = (
+        "import sys, numpy, bertcpp; "
+        "bertcpp.AutoModel.from_pretrained(sys.argv[1])(numpy.full((1, 3), 5)); "
+        "assert 'torch' not in sys.modules"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program, str(minilm)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert finished.returncode == 0, finished.stderr

@@ -1,0 +1,90 @@
+"""Same sequence, same bits: neither the batch, nor the place in it, nor the number of threads changes a byte."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import bertcpp
+import reference_models as reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RECOMPOSITIONS = 1000
+
+
+def alone(model: Any, pool: list[np.ndarray]) -> list[tuple[bytes, bytes]]:
+    """Each sequence by itself on one thread: the bytes of its hidden states and of its pooler's output."""
+    model.num_threads = 1
+    return [bits(model(ids[None]), 0, slice(0, len(ids))) for ids in pool]
+
+
+def bits(outputs: Any, row: int, columns: slice) -> tuple[bytes, bytes]:
+    pooled = outputs["pooler_output"][row].tobytes() if "pooler_output" in outputs else b""
+    return outputs.last_hidden_state[row, columns].tobytes(), pooled
+
+
+def recompose(model: Any, pool: list[np.ndarray], rounds: int, largest: int, rng: np.random.Generator) -> None:
+    """Random batches of the pool's sequences, padded left or right, on 1 to 4 threads."""
+    expected = alone(model, pool)
+    for _ in range(rounds):
+        chosen = rng.choice(len(pool), rng.integers(1, largest + 1))
+        width = max(len(pool[index]) for index in chosen) + int(rng.integers(0, 3))
+        left = model.config.model_type != "distilbert" and bool(rng.integers(0, 2))  # it takes no position_ids
+        ids = np.full((len(chosen), width), model.config.pad_token_id)
+        mask = np.zeros_like(ids)
+        places = []
+        for row, index in enumerate(chosen):
+            length = len(pool[index])
+            places.append(slice(width - length, width) if left else slice(0, length))
+            ids[row, places[row]] = pool[index]
+            mask[row, places[row]] = 1
+        # Column numbers are BERT's positions; to stay the same sequence, a shifted one keeps its own.
+        positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
+        offset = 0 if model.config.model_type == "bert" else model.config.pad_token_id + 1
+        options = {} if model.config.model_type == "distilbert" else {"position_ids": positions + offset}
+        model.num_threads = int(rng.integers(1, 5))
+        outputs = model(ids, attention_mask=mask, **options)
+        for row, index in enumerate(chosen):
+            hidden, pooled = bits(outputs, row, places[row])
+            assert hidden == expected[index][0], f"{len(pool[index])} tokens in row {row} of {len(chosen)}"
+            if places[row].start == 0:
+                assert pooled == expected[index][1]
+
+
+def random_pool(rng: np.random.Generator, config: Any, lengths: Any) -> list[np.ndarray]:
+    return [rng.integers(5, config.vocab_size, length) for length in lengths]
+
+
+@pytest.mark.parametrize("family", list(reference.FAMILIES))
+def test_recompositions_of_tiny_models(
+    family: str, tiny_checkpoint: Callable[[str], Any], rng: np.random.Generator
+) -> None:
+    checkpoint = tiny_checkpoint(family)
+    model = bertcpp.AutoModel.from_pretrained(checkpoint.path)
+    pool = random_pool(rng, model.config, [*range(1, 41), 50, 63, 64])
+    recompose(model, pool, RECOMPOSITIONS, 12, rng)
+
+
+def test_recompositions_of_real_text(minilm: Path, sentences: list[str], rng: np.random.Generator) -> None:
+    model = bertcpp.AutoModel.from_pretrained(minilm)
+    tokenizer = bertcpp.AutoTokenizer.from_pretrained(minilm)
+    pool = [np.array(tokenizer(sentences[index])["input_ids"][:64]) for index in rng.choice(len(sentences), 60)]
+    recompose(model, pool, RECOMPOSITIONS, 5, rng)
+
+
+def test_attentions_and_hidden_states_keep_their_bits(tiny: Any, rng: np.random.Generator) -> None:
+    model = bertcpp.AutoModel.from_pretrained(tiny.path)
+    ids = rng.integers(5, 97, (6, 37))
+    together = model(ids, output_hidden_states=True, output_attentions=True)
+    plain = model(ids)
+    assert plain.last_hidden_state.tobytes() == together.last_hidden_state.tobytes()
+    for row in range(6):
+        single = model(ids[row : row + 1], output_hidden_states=True, output_attentions=True)
+        for name in ("hidden_states", "attentions"):
+            for one, many in zip(single[name], together[name], strict=True):
+                assert one[0].tobytes() == many[row].tobytes(), name
