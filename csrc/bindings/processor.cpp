@@ -1,0 +1,60 @@
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "kernels/kernels.h"
+#include "runtime/cpu.h"
+#include "runtime/errors.h"
+#include "runtime/threads.h"
+
+namespace bertcpp::bindings {
+namespace {
+
+namespace py = pybind11;
+
+std::vector<std::string> instruction_sets() {
+  size_t count = 0;
+  const KernelsEntry* entries = kernel_entries(&count);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < count; ++i) {
+    if (entries[i].supported) names.emplace_back(entries[i].kernels->name);
+  }
+  return names;
+}
+
+// Numbers that an int cannot hold are cut to ones that are refused all the same.
+void set_threads(int64_t n) { set_num_threads(static_cast<int>(std::clamp<int64_t>(n, -1, 1 << 30))); }
+
+py::dict cpu_info() {
+  const CpuCaches& caches = cpu_caches();
+  py::dict sizes;
+  sizes["l1d"] = caches.l1d;
+  sizes["l2"] = caches.l2;
+  sizes["l3"] = caches.l3;
+  py::dict info;
+  info["model_name"] = cpu_model_name();
+  info["caches"] = sizes;
+  info["features"] = cpu_feature_names();
+  return info;
+}
+
+}  // namespace
+
+void bind_processor(py::module_& module) {
+  module.def(
+      "instruction_set", [] { return std::string(active_kernels().name); },
+      "The instruction set in use: the best that the processor runs, or the one that BERTCPP_ISA names.");
+  module.def("instruction_sets", &instruction_sets,
+             "The instruction sets that this build carries and this processor runs, best first.");
+  module.def("available_cpus", &available_cpus,
+             "The processors this process may use: its affinity mask, cut by its control groups' quota.");
+  module.def("set_num_threads", &set_threads, py::arg("n"), "Sets how many threads calls use that name no number.");
+  module.def("get_num_threads", &get_num_threads, "How many threads calls use that name no number.");
+  module.def("cpu_info", &cpu_info,
+             "The processor's model_name, the sizes of its caches in bytes (l1d, l2, l3), and its features.");
+}
+
+}  // namespace bertcpp::bindings

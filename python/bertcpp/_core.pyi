@@ -1,0 +1,137 @@
+"""The engine: packed batches of tokens in, hidden states and vectors out.
+
+Letters: T tokens of B sequences that lie end to end, H hidden_size, E embedding_size, L layers, A heads.
+Whatever is wrong raises an exception of `bertcpp.errors`.
+"""
+
+from typing import Any, TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+class _Caches(TypedDict):
+    l1d: int
+    l2: int
+    l3: int
+
+class _CpuInfo(TypedDict):
+    model_name: str
+    caches: _Caches
+    features: list[str]
+
+class _Outputs(TypedDict):
+    last_hidden_state: NDArray[np.float32]
+    pooler_output: NDArray[np.float32] | None
+    hidden_states: list[NDArray[np.float32]] | None
+    attentions: list[NDArray[np.float32]] | None
+
+class _Config(TypedDict):
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    embedding_size: int
+    hidden_act: str
+    layer_norm_eps: float
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    has_pooler: bool
+
+def instruction_set() -> str:
+    """The instruction set in use: the best that the processor runs, or the one that BERTCPP_ISA names.
+
+    Raises InstructionSetError where BERTCPP_ISA names one that this build lacks or the processor cannot run.
+    """
+
+def instruction_sets() -> list[str]:
+    """The instruction sets that this build carries and this processor runs, best first."""
+
+def available_cpus() -> int:
+    """The processors this process may use: its affinity mask, cut by its control groups' quota (rounded up)."""
+
+def set_num_threads(n: int) -> None:
+    """Sets how many threads calls use that name no number. Raises InputError outside 1 to 1024."""
+
+def get_num_threads() -> int:
+    """How many threads calls use that name no number: at first OMP_NUM_THREADS, else available_cpus()."""
+
+def cpu_info() -> _CpuInfo:
+    """The processor's model_name, the sizes of its caches in bytes, and those of its features that matter here."""
+
+@final
+class Encoder:
+    """A BERT-family encoder over packed batches. Any number of threads may call one at once."""
+
+    def __init__(self, config: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
+        """Packs the matrices for the instruction set in use; the embedding tables are read where they lie.
+
+        weights: float32, float16, or uint16 holding the bits of bfloat16.
+        Raises ConfigError, WeightMismatchError, InstructionSetError, MemoryError.
+        """
+
+    def forward(
+        self,
+        input_ids: NDArray[np.integer[Any]] | None,
+        cu_seqlens: NDArray[np.integer[Any]],
+        position_ids: NDArray[np.integer[Any]],
+        token_type_ids: NDArray[np.integer[Any]] | None = None,
+        *,
+        inputs_embeds: NDArray[np.floating[Any]] | None = None,
+        key_lens: NDArray[np.integer[Any]] | None = None,
+        columns: NDArray[np.integer[Any]] | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        pooler: bool = True,
+        num_threads: int = 0,
+    ) -> _Outputs:
+        """Hidden states of a packed batch.
+
+        input_ids, position_ids, token_type_ids, columns: [T]; cu_seqlens: [B + 1] from 0 to T, rising strictly;
+        key_lens: [B], how many first tokens of each sequence are attended to; inputs_embeds: [T, E] in place of
+        input_ids.
+        Returns last_hidden_state [T, H]; pooler_output [B, H]; hidden_states, L + 1 of [T, H], the last of which is
+        last_hidden_state itself; attentions, L flat arrays with each sequence's block [A, length, length] in turn.
+        Raises InputError, TokenIdError, MemoryError.
+        """
+
+    def embed(
+        self,
+        input_ids: NDArray[np.integer[Any]],
+        cu_seqlens: NDArray[np.integer[Any]],
+        position_ids: NDArray[np.integer[Any]],
+        token_type_ids: NDArray[np.integer[Any]] | None = None,
+        *,
+        pooling: list[str],
+        pooling_weights: NDArray[np.floating[Any]] | None = None,
+        num_threads: int = 0,
+    ) -> NDArray[np.float32]:
+        """One vector per sequence, pooled inside the engine: [B, H * len(pooling)].
+
+        pooling: of cls, mean, max, mean_sqrt_len, weightedmean, lasttoken; pooling_weights: [T], 0 leaves a token out.
+        Raises InputError, TokenIdError, MemoryError.
+        """
+
+    @property
+    def config(self) -> _Config:
+        """The configuration as it was given, defaults filled in."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights that the encoder reads."""
+
+@final
+class Linear:
+    """A dense head: y[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]); a row's bits do not depend on the others."""
+
+    def __init__(self, weight: NDArray[Any], bias: NDArray[Any] | None = None, activation: str = "identity") -> None:
+        """Raises WeightMismatchError for shapes or dtypes that do not fit, ConfigError for an unknown activation."""
+
+    def __call__(self, x: NDArray[np.floating[Any]], *, num_threads: int = 0) -> NDArray[np.float32]:
+        """float32 [M, K] -> float32 [M, N]. Raises InputError."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed weight and bias."""
