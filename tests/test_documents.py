@@ -21,7 +21,7 @@ RUN_ELSEWHERE = {
     r"make \S+.*": "test_make_knows",
     r"git clone \S+( && cd \S+)?|cd \S+": "setting up",
     r"(\S*python3? -m )?pip install .+": "make install, make test, make wheel",
-    r"(\S*python3? -m )?pytest.*": "this suite",
+    r"(\S+=\S+ )*(\S*python3? -m )?pytest.*": "this suite",
     r"\.ci/run": "continuous integration",
     r"(sudo )?apt-get .*": "setting up",
     r"(\S+=\S+ )*(\S*python3? )(examples|bench|fuzz)/\S+\.py.*": "test_scripts_exist",
@@ -64,17 +64,21 @@ def test_the_documents_show_the_two_commands() -> None:
     assert ("README.md", "make test") in COMMANDS
 
 
-@pytest.mark.parametrize("target", sorted({found for _, command in COMMANDS for found in re.findall(r"\bmake ([a-z-]+)", command)}))
+SHOWN = "\n".join(path.read_text() for path in DOCUMENTS)
+MAKE_TARGETS = sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", SHOWN, re.MULTILINE)))
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("target", MAKE_TARGETS)
 def test_make_knows(target: str) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    assert re.search(rf"^{target}:.*## ", makefile, flags=re.MULTILINE), f"make {target} is documented but not explained"
+    assert re.search(rf"^{target}:.*## ", MAKEFILE, flags=re.MULTILINE), f"`make` does not explain {target}"
 
 
 def test_every_make_target_is_listed() -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    names = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, flags=re.MULTILINE)
     assert len(names) >= 10
     assert [name for name in names if f"make {name} " not in listed] == []
     for name in names:
@@ -83,16 +87,17 @@ def test_every_make_target_is_listed() -> None:
 
 
 def test_scripts_exist() -> None:
-    scripts = {word for _, command in COMMANDS for word in command.split() if re.fullmatch(r"[\w./-]+/[\w.-]+\.(py|sh)", word)}
-    makefile = (ROOT / "Makefile").read_text()
-    scripts |= set(re.findall(r"\b(?:tests|bench|examples)/\w+\.(?:sh|py)\b", makefile))
+    words = {word for _, command in COMMANDS for word in command.split()}
+    scripts = {word for word in words if re.fullmatch(r"[\w./-]+/[\w.-]+\.(py|sh)", word)}
+    scripts |= set(re.findall(r"\b(?:tests|bench|examples)/\w+\.(?:sh|py)\b", MAKEFILE))
     assert "examples/demo.py" in scripts
     assert [script for script in sorted(scripts) if not (ROOT / script).is_file()] == []
 
 
 def test_extras_exist() -> None:
     declared = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE))
-    shown = {extra for _, command in COMMANDS for group in re.findall(r"\[([\w,]+)\]", command) for extra in group.split(",")}
+    groups = [group for _, command in COMMANDS for group in re.findall(r"\[([\w,]+)\]", command)]
+    shown = {extra for group in groups for extra in group.split(",")}
     assert shown <= declared
 
 

@@ -1,7 +1,7 @@
 """Each instruction set's object exports one symbol, and no other object contains wide instructions.
 
-The linker keeps one copy of a function that several objects define. If an object compiled for AVX-512 exported an inline
-function, that copy could be the one that an older processor runs, and dies of.
+The linker keeps one copy of a function that several objects define. If an object compiled for AVX-512 exported an
+inline function, that copy could be the one that an older processor runs, and dies of.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ WIDE = re.compile(r"%[yz]mm|%k[1-7]\b|\bv(?:fn?m|add|mul|sub|mov)\w*\s+%xmm|\bv(
 
 
 def run(*command: str | Path) -> str:
-    completed = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=280, check=False)
+    arguments = [str(part) for part in command]
+    completed = subprocess.run(arguments, capture_output=True, text=True, timeout=280, check=False)
     assert completed.returncode == 0, f"{command}:\n{completed.stdout[-4000:]}\n{completed.stderr[-4000:]}"
     return completed.stdout
 
@@ -39,7 +40,8 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp(request.param)
     options = ["-DBERTCPP_BUILD_PYTHON=OFF", *BUILDS[request.param]]
     run("cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *options)
-    run("cmake", "--build", folder, "-j", "2", "--target", "instruction_sets" if request.param == "sanitizer" else "bertcpp_engine")
+    target = "instruction_sets" if request.param == "sanitizer" else "bertcpp_engine"
+    run("cmake", "--build", folder, "-j", "2", "--target", target)
     return folder / "CMakeFiles"
 
 
@@ -53,7 +55,8 @@ def test_exactly_one_symbol_is_exported(build: Path) -> None:
     assert "scalar" in objects
     assert len(objects) >= 2, "a build without any vector instruction set"
     for name, path in objects.items():
-        exported = {line.split()[-1] for line in run("nm", "--defined-only", "--extern-only", path).splitlines() if line}
+        lines = run("nm", "--defined-only", "--extern-only", path).splitlines()
+        exported = {line.split()[-1] for line in lines if line}
         assert exported - {f"__odr_asan.bertcpp_kernels_{name}"} == {f"bertcpp_kernels_{name}"}
 
 
