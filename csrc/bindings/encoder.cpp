@@ -209,7 +209,7 @@ class PyEncoder {
 }  // namespace
 
 void bind_encoder(py::module_& module) {
-  py::class_<PyEncoder>(module, "Encoder", "A BERT-family encoder over packed batches.")
+  py::class_<PyEncoder>(module, "Encoder", py::is_final(), "A BERT-family encoder over packed batches.")
       .def(py::init<const py::dict&, const py::dict&>(), py::arg("config"), py::arg("weights"))
       .def("forward", &PyEncoder::forward, py::arg("input_ids"), py::arg("cu_seqlens"), py::arg("position_ids"),
            py::arg("token_type_ids") = py::none(), py::kw_only(), py::arg("inputs_embeds") = py::none(),

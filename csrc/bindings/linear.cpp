@@ -56,7 +56,8 @@ class DenseHead {
 }  // namespace
 
 void bind_linear(py::module_& module) {
-  py::class_<DenseHead>(module, "Linear", "A dense head: y[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]).")
+  py::class_<DenseHead>(module, "Linear", py::is_final(),
+                        "A dense head: y[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]).")
       .def(py::init<const py::object&, const py::object&, const std::string&>(), py::arg("weight"),
            py::arg("bias") = py::none(), py::arg("activation") = "identity")
       .def("__call__", &DenseHead::call, py::arg("x"), py::kw_only(), py::arg("num_threads") = 0)

@@ -124,7 +124,7 @@ class Encoder:
 
 @final
 class Linear:
-    """A dense head: y[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]); a row's bits do not depend on the others."""
+    """A dense head: y[M, N] = activation(x[M, K] weight[N, K]^T + bias[N]). No row changes the bits of another."""
 
     def __init__(self, weight: NDArray[Any], bias: NDArray[Any] | None = None, activation: str = "identity") -> None:
         """Raises WeightMismatchError for shapes or dtypes that do not fit, ConfigError for an unknown activation."""
