@@ -115,6 +115,17 @@ BERTCPP_INLINE Vec copysign(Vec magnitude, Vec sign) {
 }
 BERTCPP_INLINE Vec from_bfloat16(HalfVec h) { return (Vec)(__builtin_convertvector(h, IntVec) << 16); }
 
+// Lane i is lane index[i] of a, b end to end.
+BERTCPP_INLINE Vec shuffle(Vec a, Vec b, IntVec index) {
+#if defined(__clang__)
+  Vec v{};
+  for (int i = 0; i < kWidth; ++i) v[i] = index[i] < kWidth ? a[index[i]] : b[index[i] - kWidth];
+  return v;
+#else
+  return __builtin_shuffle(a, b, index);
+#endif
+}
+
 // The lanes are added in halves: (0 + W/2), (1 + W/2 + 1) ...; the order is part of the results.
 BERTCPP_INLINE float reduce_add(Vec v) {
   float lanes[kWidth];
