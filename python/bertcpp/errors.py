@@ -14,6 +14,7 @@ place: code that catches `OSError` around `from_pretrained` or `ValueError` arou
       ConfigError (ValueError)
         UnknownArchitectureError
       InputError (ValueError)
+        InputTypeError (TypeError)
         TokenIdError (IndexError)
         SequenceTooLongError
         MaskError
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigError",
     "CorruptCheckpointError",
     "InputError",
+    "InputTypeError",
     "InstructionSetError",
     "MaskError",
     "MissingDependencyError",
@@ -89,6 +91,10 @@ class UnknownArchitectureError(ConfigError):
 
 class InputError(BertcppError, ValueError):
     """An argument of a call: its type, shape, dtype or values."""
+
+
+class InputTypeError(InputError, TypeError):
+    """An argument of a type that cannot be read, such as bytes or None in a list of texts."""
 
 
 class TokenIdError(InputError, IndexError):
