@@ -19,27 +19,6 @@ class _CpuInfo(TypedDict):
     caches: _Caches
     features: list[str]
 
-class _Outputs(TypedDict):
-    last_hidden_state: NDArray[np.float32]
-    pooler_output: NDArray[np.float32] | None
-    hidden_states: list[NDArray[np.float32]] | None
-    attentions: list[NDArray[np.float32]] | None
-
-class _Config(TypedDict):
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
-    embedding_size: int
-    hidden_act: str
-    layer_norm_eps: float
-    relative_attention_num_buckets: int
-    relative_attention_max_distance: int
-    has_pooler: bool
-
 def instruction_set() -> str:
     """The instruction set in use: the best that the processor runs, or the one that BERTCPP_ISA names.
 
@@ -86,14 +65,15 @@ class Encoder:
         output_attentions: bool = False,
         pooler: bool = True,
         num_threads: int = 0,
-    ) -> _Outputs:
+    ) -> dict[str, Any]:
         """Hidden states of a packed batch.
 
         input_ids, position_ids, token_type_ids, columns: [T]; cu_seqlens: [B + 1] from 0 to T, rising strictly;
         key_lens: [B], how many first tokens of each sequence are attended to; inputs_embeds: [T, E] in place of
         input_ids.
-        Returns last_hidden_state [T, H]; pooler_output [B, H]; hidden_states, L + 1 of [T, H], the last of which is
-        last_hidden_state itself; attentions, L flat arrays with each sequence's block [A, length, length] in turn.
+        Returns last_hidden_state [T, H]; pooler_output [B, H] or None; hidden_states, None or L + 1 of [T, H], the last
+        of which is last_hidden_state itself; attentions, None or L flat arrays with each sequence's block
+        [A, length, length] in turn.
         Raises InputError, TokenIdError, MemoryError.
         """
 
@@ -115,7 +95,7 @@ class Encoder:
         """
 
     @property
-    def config(self) -> _Config:
+    def config(self) -> dict[str, Any]:
         """The configuration as it was given, defaults filled in."""
 
     @property
