@@ -1,0 +1,97 @@
+"""Reads PyTorch's own weight files, which are pickles, through PyTorch's safe loader only.
+
+Loaders before torch 2.10 could be made to run code even with ``weights_only=True`` or to corrupt memory, so older ones
+are refused.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import CheckpointError, CorruptCheckpointError, MissingDependencyError, UnsupportedFormatError
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+__all__ = ["read_torch_file"]
+
+_OLDEST = (2, 10)
+_CONVERT = (
+    "or convert the checkpoint once, where torch is installed: transformers.AutoModel.from_pretrained(folder)"
+    ".save_pretrained(folder) writes model.safetensors"
+)
+
+
+def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the tensors of a ``pytorch_model.bin``, mapped where its layout allows; bfloat16 as its bits in uint16.
+
+    Raises:
+        MissingDependencyError: torch 2.10 or later is not installed.
+        UnsupportedFormatError: it holds other objects than tensors, which only an unsafe loader would make.
+        CorruptCheckpointError: it is damaged.
+        CheckpointError: it cannot be read.
+    """
+    torch = _safe_torch(path)
+    loaded = _load(torch, path)
+    if not isinstance(loaded, dict):
+        raise CorruptCheckpointError(f"{path} holds a {type(loaded).__name__} where tensors by name are needed")
+    tensors = {
+        name: _array(torch, tensor, name, path)
+        for name, tensor in loaded.items()
+        if isinstance(name, str) and isinstance(tensor, torch.Tensor)
+    }
+    if not tensors:
+        raise CorruptCheckpointError(f"{path} holds no tensors by name; save model.state_dict() there")
+    return tensors
+
+
+def _safe_torch(path: Path) -> Any:
+    """The torch module, once it is known to be recent."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{path} is a pickle, which is read by torch's safe loader alone: pip install 'torch>=2.10', {_CONVERT}"
+        ) from error
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < _OLDEST:
+        raise MissingDependencyError(
+            f"{path} is a pickle, and the loader of torch {torch.__version__} is not safe with files of others: "
+            f"pip install 'torch>=2.10', {_CONVERT}"
+        )
+    return torch
+
+
+def _load(torch: Any, path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            mapped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 are no zip archives and cannot be mapped
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            raise UnsupportedFormatError(
+                f"{path} holds something else than tensors, which torch's safe loader does not make; ask whoever made it "
+                "for model.safetensors"
+            ) from error
+        raise CorruptCheckpointError(f"{path} is damaged ({error}); get the file again") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except (RuntimeError, ValueError, TypeError, EOFError, KeyError, IndexError, AttributeError, AssertionError) as error:
+        # What torch's archive reader and its unpickler raise over bytes that are not as they should be.
+        raise CorruptCheckpointError(f"{path} is damaged ({error}); get the file again") from error
+
+
+def _array(torch: Any, tensor: torch.Tensor, name: str, path: Path) -> NDArray[Any]:
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        raise UnsupportedFormatError(f"{path}: tensor {name!r} is sparse or quantized; save it dense, as float32")
+    tensor = tensor.detach()
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.contiguous().view(torch.uint16)
+    try:
+        array: NDArray[Any] = tensor.numpy()
+    except TypeError as error:
+        raise UnsupportedFormatError(f"{path}: tensor {name!r} has the dtype {tensor.dtype}; save it as float32") from error
+    return array
