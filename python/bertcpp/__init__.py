@@ -11,7 +11,7 @@ Importing this loads nothing else: each name below is imported when it is first 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # type checkers know the name; importing typing would take longer than all the rest here
 
 if TYPE_CHECKING:
     from . import errors as errors

@@ -6,9 +6,7 @@ A new family is one more row, if its layers compute what the engine computes; no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +18,9 @@ from .errors import ConfigError, MissingTensorError, UnknownArchitectureError, W
 from .packing import InputLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
     from . import _core
     from .weights import Weights
 
@@ -91,7 +92,7 @@ class Architecture:
         prefix: what checkpoints with a head put before the encoder's tensors, without the dot.
         fields: the engine's setting: the configuration's field.
         fixed: settings of the engine that the family's configuration does not have.
-        tensors: the engine's name: the checkpoint's, both without ``.weight`` and ``.bias``; ``{i}`` is a layer's number.
+        tensors: the engine's name: the checkpoint's, without ``.weight`` and ``.bias``; ``{i}`` is a layer's number.
         padding_idx: given a configuration, the position that padding has, which positions count on from; None where
             they count columns from 0.
         relative_buckets: how many buckets of distances its attention has; 0 for none.
@@ -209,7 +210,9 @@ def of(config: PretrainedConfig) -> Architecture:
     row = ARCHITECTURES.get(config.model_type)
     if row is None:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise UnknownArchitectureError(f"{_where(config)}model_type {config.model_type!r} is not known; bertcpp computes {known}")
+        raise UnknownArchitectureError(
+            f"{_where(config)}model_type {config.model_type!r} is not known; bertcpp computes {known}"
+        )
     return row
 
 
@@ -229,7 +232,9 @@ def engine_config(config: PretrainedConfig) -> EngineConfig:
         elif name == "layer_norm_eps":
             settings[name] = _number(config, own)
         else:
-            least, most = (0, _MAX_LAYERS) if name == "num_hidden_layers" else (0 if name == "type_vocab_size" else 1, 1 << 28)
+            least, most = (
+                (0, _MAX_LAYERS) if name == "num_hidden_layers" else (0 if name == "type_vocab_size" else 1, 1 << 28)
+            )
             settings[name] = _check_size(config, own, least, most)
     settings = {"embedding_size": settings["hidden_size"], **settings, **row.fixed}
     hidden, heads = row.fields["hidden_size"], row.fields["num_attention_heads"]
@@ -265,8 +270,8 @@ def _check_encoder(config: PretrainedConfig) -> None:
     for name in ("is_decoder", "add_cross_attention"):
         if getattr(config, name):
             raise ConfigError(
-                f"{_where(config)}{name} is {getattr(config, name)!r}, but bertcpp computes encoders: set it to false if "
-                "the checkpoint is one"
+                f"{_where(config)}{name} is {getattr(config, name)!r}, but bertcpp computes encoders: set it to "
+                "false if the checkpoint is one"
             )
     kind = config.position_embedding_type if "position_embedding_type" in config.defaults else "absolute"
     if kind != "absolute":
@@ -275,7 +280,9 @@ def _check_encoder(config: PretrainedConfig) -> None:
             "checkpoint that was trained with these"
         )
     if config.to_dict().get("pruned_heads"):
-        raise ConfigError(f"{_where(config)}pruned_heads is {config.pruned_heads!r}, but bertcpp computes all heads alike")
+        raise ConfigError(
+            f"{_where(config)}pruned_heads is {config.pruned_heads!r}, but bertcpp computes all heads alike"
+        )
 
 
 def _where(config: PretrainedConfig) -> str:
@@ -293,7 +300,9 @@ def _check_size(config: PretrainedConfig, name: str, least: int, most: int = 1 <
 def _number(config: PretrainedConfig, name: str) -> float:
     value = getattr(config, name)
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-        raise ConfigError(f"{_where(config)}{name} is {value!r}, but must be a number of at least 0; correct config.json")
+        raise ConfigError(
+            f"{_where(config)}{name} is {value!r}, but must be a number of at least 0; correct config.json"
+        )
     return float(value)
 
 
@@ -404,7 +413,8 @@ def _prefix(row: Architecture, present: Mapping[str, str], weights: Weights) -> 
             return usual
     if len(found) > 1:
         raise WeightMismatchError(
-            f"{weights.folder} holds {len(found)} encoders ({', '.join(sorted(found))}); save the one that is wanted alone"
+            f"{weights.folder} holds {len(found)} encoders ({', '.join(sorted(found))}); save the one that is "
+            "wanted alone"
         )
     if found:
         return found[0]
@@ -424,8 +434,8 @@ def _checked(weights: Weights, name: str, shape: tuple[int, ...]) -> Array:
     actual, dtype = weights.shape_of(name), weights.dtype_of(name)
     if actual != shape:
         raise WeightMismatchError(
-            f"{weights.file_of(name)}: tensor {name!r} has the shape {list(actual)}, but config.json asks for {list(shape)}; "
-            "they are not of one checkpoint"
+            f"{weights.file_of(name)}: tensor {name!r} has the shape {list(actual)}, but config.json asks for "
+            f"{list(shape)}; they are not of one checkpoint"
         )
     if dtype not in ("F32", "F16", "BF16", "F64"):
         raise WeightMismatchError(
@@ -480,7 +490,7 @@ def load_encoder(
     settings, limits = engine_config(config), input_limits(config)
     with open_weights(folder, use_safetensors=use_safetensors) as weights:
         arrays, packed = engine_weights(config, weights, add_pooling_layer=add_pooling_layer)
-        settings["has_pooler"] = int("pooler.weight" in arrays)
+        settings["has_pooler"] = "pooler.weight" in arrays
         try:
             with weights.released_while_read(packed):
                 engine = _core.Encoder(settings, arrays)

@@ -80,7 +80,9 @@ def locate(
     offline = local_files_only or is_offline()
     snapshots = [found for other in _hub_names(text) if (found := cached_snapshot(other, revision, cache)) is not None]
     if snapshots and not (force_download and not offline):
-        whole = next((found for found in snapshots if _is_complete(found / subfolder)), snapshots[0] if offline else None)
+        whole = next(
+            (found for found in snapshots if _is_complete(found / subfolder)), snapshots[0] if offline else None
+        )
         if whole is not None:
             return _subfolder(whole, subfolder)
     if revision is None and not force_download:
@@ -184,7 +186,9 @@ def inside(folder: Path, relative: object) -> Path:
         or ".." in relative.split("/")
         or (os.name == "nt" and ":" in relative)
     ):
-        raise CorruptCheckpointError(f"{folder}: the path {relative!r} leads out of the checkpoint's folder; do not trust it")
+        raise CorruptCheckpointError(
+            f"{folder}: the path {relative!r} leads out of the checkpoint's folder; do not trust it"
+        )
     return folder / relative
 
 
@@ -198,7 +202,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > _LARGEST_JSON:
-            raise ConfigError(f"{path} has {path.stat().st_size} bytes, too many for a configuration; get the file again")
+            raise ConfigError(
+                f"{path} has {path.stat().st_size} bytes, too many for a configuration; get the file again"
+            )
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointNotFoundError(f"{path} is missing; copy the checkpoint whole") from None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,8 @@ from .checkpoints import locate, read_json
 from .errors import CheckpointNotFoundError, ConfigError, InputError, UnknownArchitectureError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
 __all__ = [
@@ -212,7 +213,11 @@ class PretrainedConfig:
         Args:
             pretrained_model_name_or_path: a folder, a config.json itself, a name on the Hugging Face hub, or of an
                 installed model package.
-            cache_dir, force_download, local_files_only, token, revision: as huggingface_hub has them.
+            cache_dir: the folder of the Hugging Face cache; None takes the environment's.
+            force_download: ask the hub even if the cache has the checkpoint.
+            local_files_only: never ask the hub.
+            token: for the hub; True or None takes the one of ``hf auth login``.
+            revision: a branch, tag or commit of the hub.
             subfolder: the folder inside the checkpoint.
             return_unused_kwargs: return ``(configuration, those of overrides that are no fields)``.
             overrides: fields to change.
@@ -247,7 +252,9 @@ class PretrainedConfig:
         if return_unused_kwargs:
             return config, unused
         if unused:
-            raise InputError(f"{', '.join(unused)}: no field of {type(config).__name__}; correct the name or leave it out")
+            raise InputError(
+                f"{', '.join(unused)}: no field of {type(config).__name__}; correct the name or leave it out"
+            )
         return config
 
     @classmethod
@@ -258,7 +265,9 @@ class PretrainedConfig:
             return cls
         other = CONFIGS.get(named) if isinstance(named, str) else None
         remedy = f"use {other.__name__} or AutoConfig" if other else f"known are {', '.join(sorted(CONFIGS))}"
-        raise UnknownArchitectureError(f"{path}: model_type is {named!r}, which {cls.__name__} does not describe; {remedy}")
+        raise UnknownArchitectureError(
+            f"{path}: model_type is {named!r}, which {cls.__name__} does not describe; {remedy}"
+        )
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **overrides: Any) -> Self:
@@ -308,49 +317,49 @@ class BertConfig(PretrainedConfig):
     """The configuration of BERT and what shares its code."""
 
     model_type = "bert"
-    defaults = _BERT
+    defaults: ClassVar[Mapping[str, Any]] = _BERT
 
 
 class RobertaConfig(PretrainedConfig):
     """The configuration of RoBERTa."""
 
     model_type = "roberta"
-    defaults = {**_ROBERTA, "vocab_size": 50265}
+    defaults: ClassVar[Mapping[str, Any]] = {**_ROBERTA, "vocab_size": 50265}
 
 
 class XLMRobertaConfig(PretrainedConfig):
     """The configuration of XLM-RoBERTa."""
 
     model_type = "xlm-roberta"
-    defaults = _ROBERTA
+    defaults: ClassVar[Mapping[str, Any]] = _ROBERTA
 
 
 class CamembertConfig(PretrainedConfig):
     """The configuration of CamemBERT."""
 
     model_type = "camembert"
-    defaults = _ROBERTA
+    defaults: ClassVar[Mapping[str, Any]] = _ROBERTA
 
 
 class Data2VecTextConfig(PretrainedConfig):
     """The configuration of data2vec's text encoder, which is RoBERTa's."""
 
     model_type = "data2vec-text"
-    defaults = _ROBERTA
+    defaults: ClassVar[Mapping[str, Any]] = _ROBERTA
 
 
 class ErnieConfig(PretrainedConfig):
     """The configuration of ERNIE: BERT's with a third kind of type embeddings, those of tasks."""
 
     model_type = "ernie"
-    defaults = {**_BERT, "task_type_vocab_size": 3, "use_task_id": False}
+    defaults: ClassVar[Mapping[str, Any]] = {**_BERT, "task_type_vocab_size": 3, "use_task_id": False}
 
 
 class ElectraConfig(PretrainedConfig):
     """The configuration of ELECTRA, whose embeddings may be narrower than its hidden states."""
 
     model_type = "electra"
-    defaults = {
+    defaults: ClassVar[Mapping[str, Any]] = {
         **_BERT,
         "embedding_size": 128,
         "hidden_size": 256,
@@ -367,8 +376,12 @@ class DistilBertConfig(PretrainedConfig):
     """The configuration of DistilBERT, which has its own words: ``dim``, ``n_heads``, ``n_layers``, ``hidden_dim``."""
 
     model_type = "distilbert"
-    attribute_map = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
-    defaults = {
+    attribute_map: ClassVar[Mapping[str, str]] = {
+        "hidden_size": "dim",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {
         "vocab_size": 30522,
         "max_position_embeddings": 512,
         "sinusoidal_pos_embds": False,
@@ -390,7 +403,7 @@ class MPNetConfig(PretrainedConfig):
     """The configuration of MPNet: no token types, and relative positions in buckets."""
 
     model_type = "mpnet"
-    defaults = {
+    defaults: ClassVar[Mapping[str, Any]] = {
         **{
             name: value
             for name, value in _ROBERTA.items()
@@ -449,7 +462,7 @@ class AutoConfig(PretrainedConfig):
             found = _family_of_class(fields.get("architectures"))
             if found is None:
                 raise UnknownArchitectureError(
-                    f"{where}there is no model_type; add one ({known}), or load it with its own class, such as BertModel"
+                    f"{where}there is no model_type; add one ({known}), or load it with its own class, as BertModel"
                 )
             return found
         if not isinstance(named, str) or named not in CONFIGS:
@@ -462,7 +475,9 @@ def _family_of_class(architectures: Any) -> type[PretrainedConfig] | None:
     if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
         return None
     for config in CONFIGS.values():
-        if architectures[0].startswith((config.__name__.removesuffix("Config") + "For", config.__name__[:-6] + "Model")):
+        if architectures[0].startswith(
+            (config.__name__.removesuffix("Config") + "For", config.__name__[:-6] + "Model")
+        ):
             return config
     return None
 

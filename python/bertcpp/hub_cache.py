@@ -6,13 +6,17 @@ The cache's layout is huggingface_hub's own: ``models--ORG--NAME/refs/REVISION``
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import CheckpointNotFoundError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["cache_folder", "cached_snapshot", "download_snapshot", "is_offline", "is_repository_name"]
 
@@ -20,7 +24,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 # What is read of a repository, apart from weights: every module's and tokenizer's settings and vocabularies.
 _SETTINGS = ("*.json", "*.txt", "*.model")
-_NOT_SETTINGS = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "train_script*", "data_config.json", "*.index.json")
+_NOT_SETTINGS = (
+    "onnx/*",
+    "openvino/*",
+    "*/onnx/*",
+    "*/openvino/*",
+    "train_script*",
+    "data_config.json",
+    "*.index.json",
+)
 
 
 def is_repository_name(name: str) -> bool:
@@ -59,10 +71,8 @@ def cached_snapshot(name: str, revision: str | None, cache: Path) -> Path | None
     if ".." in Path(revision).parts or os.path.isabs(revision):
         return None
     commit = revision
-    try:
+    with contextlib.suppress(OSError, UnicodeDecodeError):  # neither a branch nor a tag: perhaps a commit
         commit = (repository / "refs" / revision).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        pass  # not a branch or a tag that was asked for before; perhaps a commit
     if re.fullmatch(r"[0-9a-f]{40}", commit) is None:
         return None
     snapshot = repository / "snapshots" / commit
@@ -120,7 +130,8 @@ def needed_files(present: Iterable[str], subfolder: str = "") -> list[str]:
     chosen = [
         path
         for path in inside
-        if any(fnmatch(path, pattern) for pattern in _SETTINGS) and not any(fnmatch(path, pattern) for pattern in _NOT_SETTINGS)
+        if any(fnmatch(path, pattern) for pattern in _SETTINGS)
+        and not any(fnmatch(path, pattern) for pattern in _NOT_SETTINGS)
     ]
     folders = {path.rpartition("/")[0] for path in chosen if path.endswith("config.json")}
     for folder in sorted(folders):

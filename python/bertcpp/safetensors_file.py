@@ -15,13 +15,15 @@ import mmap
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CheckpointError, CheckpointNotFoundError, CorruptCheckpointError, UnsupportedFormatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["SafetensorsFile", "TensorEntry"]
 
@@ -70,7 +72,7 @@ class SafetensorsFile(Mapping[str, NDArray[Any]]):
         entry = self.entries[name]
         if entry.dtype not in _DTYPES:
             raise UnsupportedFormatError(
-                f"{self.path}: tensor {name!r} has the dtype {entry.dtype}, which cannot be read; save it as F32, F16 or BF16"
+                f"{self.path}: tensor {name!r} has the dtype {entry.dtype}, which cannot be read; save it as F32"
             )
         dtype = np.dtype(_DTYPES[entry.dtype])
         count = (entry.end - entry.start) // dtype.itemsize
@@ -138,7 +140,9 @@ def _mapped(path: Path) -> tuple[mmap.mmap, tuple[int, int, int]]:
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(f"{path} is no regular file; put the weights there")
         if status.st_size < 8:
-            raise CorruptCheckpointError(f"{path} has {status.st_size} bytes, too few for a safetensors file; get it again")
+            raise CorruptCheckpointError(
+                f"{path} has {status.st_size} bytes, too few for a safetensors file; get it again"
+            )
         try:
             return mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ), _stamp(status)
         except (OSError, ValueError, OverflowError) as error:
@@ -151,17 +155,23 @@ def _header(data: mmap.mmap, path: Path) -> tuple[dict[str, Any], int]:
     """The header's object, and where the data begins."""
     length = int.from_bytes(data[:8], "little")
     if data[:8] == b"version ":
-        raise CorruptCheckpointError(f"{path} is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull")
+        raise CorruptCheckpointError(
+            f"{path} is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull"
+        )
     if length > len(data) - 8:
         raise CorruptCheckpointError(
-            f"{path}: the header should have {length} bytes, but the file has {len(data)}; it is cut off or no safetensors "
-            "file: get it again"
+            f"{path}: the header should have {length} bytes, but the file has {len(data)}; it is cut off or no "
+            "safetensors file: get it again"
         )
     if length > _LARGEST_HEADER:
-        raise CorruptCheckpointError(f"{path}: a header of {length} bytes is over the format's limit of {_LARGEST_HEADER}")
+        raise CorruptCheckpointError(
+            f"{path}: a header of {length} bytes is over the format's limit of {_LARGEST_HEADER}"
+        )
     raw = data[8 : 8 + length]
     if not raw.startswith(b"{"):
-        raise CorruptCheckpointError(f"{path}: the header does not begin with '{{'; it is no safetensors file: get it again")
+        raise CorruptCheckpointError(
+            f"{path}: the header does not begin with '{{'; it is no safetensors file: get it again"
+        )
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -185,7 +195,9 @@ def _no_constant(name: str) -> None:
 
 def _metadata(value: Any, path: Path) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise CorruptCheckpointError(f"{path}: __metadata__ must map strings to strings, not {value!r:.100}; get the file again")
+        raise CorruptCheckpointError(
+            f"{path}: __metadata__ must map strings to strings, not {value!r:.100}; get the file again"
+        )
     return value
 
 
@@ -213,7 +225,9 @@ def _entry(name: str, value: Any, start: int, size: int, path: Path) -> TensorEn
     for length in shape:  # Python's integers do not overflow; what the file cannot hold was never meant
         bits *= length
     if bits != (end - begin) * 8:
-        raise wrong(f"has the shape {shape} and dtype {dtype}, which is not the {end - begin} bytes of its data_offsets")
+        raise wrong(
+            f"has the shape {shape} and dtype {dtype}, which is not the {end - begin} bytes of its data_offsets"
+        )
     return TensorEntry(dtype, tuple(shape), start + begin, start + end)
 
 

@@ -7,12 +7,13 @@ are refused.
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, CorruptCheckpointError, MissingDependencyError, UnsupportedFormatError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from numpy.typing import NDArray
 
@@ -68,18 +69,29 @@ def _safe_torch(path: Path) -> Any:
 def _load(torch: Any, path: Path) -> Any:
     try:
         with path.open("rb") as file:
-            mapped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 are no zip archives and cannot be mapped
+            mapped = (
+                file.read(4) == b"PK\x03\x04"
+            )  # files from before torch 1.6 are no zip archives and cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "Unsupported" in str(error):
             raise UnsupportedFormatError(
-                f"{path} holds something else than tensors, which torch's safe loader does not make; ask whoever made it "
-                "for model.safetensors"
+                f"{path} holds something else than tensors, which torch's safe loader does not make; ask whoever made "
+                "it for model.safetensors"
             ) from error
         raise CorruptCheckpointError(f"{path} is damaged ({error}); get the file again") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    except (RuntimeError, ValueError, TypeError, EOFError, KeyError, IndexError, AttributeError, AssertionError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        EOFError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        AssertionError,
+    ) as error:
         # What torch's archive reader and its unpickler raise over bytes that are not as they should be.
         raise CorruptCheckpointError(f"{path} is damaged ({error}); get the file again") from error
 
@@ -88,10 +100,14 @@ def _array(torch: Any, tensor: torch.Tensor, name: str, path: Path) -> NDArray[A
     if tensor.layout is not torch.strided or tensor.is_quantized:
         raise UnsupportedFormatError(f"{path}: tensor {name!r} is sparse or quantized; save it dense, as float32")
     tensor = tensor.detach()
+    if tensor.dtype is torch.uint16:
+        tensor = tensor.to(torch.int32)  # no weights, and not to be taken for bfloat16
     if tensor.dtype is torch.bfloat16:
         tensor = tensor.contiguous().view(torch.uint16)
     try:
         array: NDArray[Any] = tensor.numpy()
     except TypeError as error:
-        raise UnsupportedFormatError(f"{path}: tensor {name!r} has the dtype {tensor.dtype}; save it as float32") from error
+        raise UnsupportedFormatError(
+            f"{path}: tensor {name!r} has the dtype {tensor.dtype}; save it as float32"
+        ) from error
     return array

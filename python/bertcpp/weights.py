@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
 from .checkpoints import inside, read_json
 from .errors import CheckpointNotFoundError, CorruptCheckpointError, MissingTensorError, UnsupportedFormatError
 from .safetensors_file import SafetensorsFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Weights", "open_folder"]
 
@@ -42,7 +44,9 @@ class Weights(Mapping[str, NDArray[Any]]):
         files: those of the parts that are mapped.
     """
 
-    def __init__(self, folder: Path, parts: Mapping[str, Mapping[str, NDArray[Any]]], files: Iterable[SafetensorsFile]) -> None:
+    def __init__(
+        self, folder: Path, parts: Mapping[str, Mapping[str, NDArray[Any]]], files: Iterable[SafetensorsFile]
+    ) -> None:
         self.folder = folder
         self._parts = parts
         self._files = list(files)
@@ -66,8 +70,8 @@ class Weights(Mapping[str, NDArray[Any]]):
         part = self._parts[name]
         if isinstance(part, SafetensorsFile):
             return part.dtype_of(name)
-        dtype = part[name].dtype
-        return {"uint16": "BF16", "float32": "F32", "float16": "F16", "float64": "F64"}.get(dtype.name, dtype.name)
+        dtype = str(part[name].dtype)
+        return {"uint16": "BF16", "float32": "F32", "float16": "F16", "float64": "F64"}.get(dtype, dtype)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
@@ -87,7 +91,9 @@ class Weights(Mapping[str, NDArray[Any]]):
         The memory in use then stays near that of the copy, where else the map would be held beside it.
         """
         names = list(names)
-        size = sum(entry.end - entry.start for file in self._files for name, entry in file.entries.items() if name in names)
+        size = sum(
+            entry.end - entry.start for file in self._files for name, entry in file.entries.items() if name in names
+        )
         done = threading.Event()
         thread: threading.Thread | None = None
         if size > _SMALL:
@@ -139,7 +145,11 @@ def open_folder(folder: Path, use_safetensors: bool | None) -> Weights:
 def _read_index(path: Path, open_file: Callable[[Path], Part]) -> tuple[dict[str, Part], list[Part]]:
     """The file of each tensor by an index's ``weight_map``, and the files."""
     weight_map = read_json(path).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(name, str) for name in weight_map.values()):
+    if (
+        not isinstance(weight_map, dict)
+        or not weight_map
+        or not all(isinstance(name, str) for name in weight_map.values())
+    ):
         raise CorruptCheckpointError(f"{path}: weight_map must map tensors to file names; get the file again")
     shards = {name: inside(path.parent, name) for name in sorted(set(weight_map.values()))}
     missing = [name for name, shard in shards.items() if not shard.is_file()]
@@ -162,7 +172,9 @@ def _read_index(path: Path, open_file: Callable[[Path], Part]) -> tuple[dict[str
 def _no_weights(folder: Path, use_safetensors: bool | None) -> Exception:
     """What to say of a folder without weights that can be read."""
     if use_safetensors is not None and any((folder / name).is_file() for name in _FILES[not use_safetensors]):
-        return CheckpointNotFoundError(f"{folder} has weights, but not with use_safetensors={use_safetensors}; leave it out")
+        return CheckpointNotFoundError(
+            f"{folder} has weights, but not with use_safetensors={use_safetensors}; leave it out"
+        )
     for name, framework in _OTHER_FORMATS.items():
         if (folder / name).is_file():
             return UnsupportedFormatError(
