@@ -85,10 +85,10 @@ std::vector<double> matmul(Matrix a, Matrix w, const float* bias, Matrix residua
 
 Attention attention(const AttentionArgs& args) {
   Attention result;
-  result.out.assign(static_cast<size_t>(args.num_queries * args.head_dim), 0.0);
-  result.probabilities.assign(static_cast<size_t>(args.num_queries * args.num_queries), 0.0);
-  for (int64_t i = 0; i < args.num_queries; ++i) {
-    double* p = result.probabilities.data() + i * args.num_queries;
+  result.out.assign(static_cast<size_t>(args.num_tokens * args.head_dim), 0.0);
+  result.probabilities.assign(static_cast<size_t>(args.num_tokens * args.num_tokens), 0.0);
+  for (int64_t i = 0; i < args.num_tokens; ++i) {
+    double* p = result.probabilities.data() + i * args.num_tokens;
     double top = -std::numeric_limits<double>::infinity();
     for (int64_t j = 0; j < args.num_keys; ++j) {
       double score = 0.0;

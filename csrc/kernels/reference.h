@@ -23,10 +23,10 @@ std::vector<double> matmul(Matrix a, Matrix w, const float* bias, Matrix residua
                            Activation activation);
 
 struct Attention {
-  std::vector<double> out;            // [num_queries, head_dim]
-  std::vector<double> probabilities;  // [num_queries, num_queries]
+  std::vector<double> out;            // [num_tokens, head_dim]
+  std::vector<double> probabilities;  // [num_tokens, num_tokens]
 };
-// `out`, `probabilities` and `scratch` of the arguments are not looked at.
+// For all queries: the range, `out`, `probabilities` and `scratch` of the arguments are not looked at.
 Attention attention(const AttentionArgs& args);
 
 // result[rows,n] = (x - mean) / sqrt(variance + eps) * weight + bias, row by row.
