@@ -157,7 +157,7 @@ class Packer:
             if inputs_embeds is not None:
                 raise InputError("input_ids and inputs_embeds were both given; pass one of them")
             ids = self._check_ids(as_array(input_ids, "input_ids"))
-            shape: tuple[int, int] = ids.shape  # type: ignore[assignment]  # checked to be two-dimensional
+            shape: tuple[int, int] = ids.shape
         elif inputs_embeds is not None:
             embeds = self._check_embeds(as_array(inputs_embeds, "inputs_embeds"))
             shape = embeds.shape[:2]
@@ -301,7 +301,8 @@ class Packer:
         if padding_idx is not None and ids is not None:
             counted = ids != padding_idx
             if np.count_nonzero(counted) != counted.size:
-                return np.cumsum(counted, axis=1, dtype=np.int32) * counted + np.int32(padding_idx)
+                numbers: Int32Array = np.cumsum(counted, axis=1, dtype=np.int32) * counted + np.int32(padding_idx)
+                return numbers
         if length <= self._sequential.size:
             return self._sequential[:length]
         offset = 0 if padding_idx is None else padding_idx + 1

@@ -1,0 +1,358 @@
+"""What all models share: loading a checkpoint, the call into the engine, and the way back."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from . import architectures, checkpoints
+from .arrays import as_torch_tensor, is_torch_tensor
+from .configuration import AutoConfig, PretrainedConfig
+from .errors import InputError, UnknownArchitectureError
+from .outputs import BaseModelOutput, ModelOutput
+from .packing import Packer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+__all__ = ["PreTrainedModel"]
+
+# Arguments of transformers' from_pretrained that say how PyTorch should load and compute: they change nothing here.
+_WITHOUT_EFFECT = frozenset({"attn_implementation", "low_cpu_mem_usage", "trust_remote_code", "weights_only"})
+
+
+class PreTrainedModel:
+    """What all models share: loading, the call into the engine and the way back.
+
+    Models compute in float32 on the CPU and are safe to call from any number of threads at once. NumPy arrays and
+    nested lists in give NumPy arrays out; if any input is a PyTorch tensor, tensors come out. Pickling a model keeps
+    where its checkpoint lies, not the weights.
+    """
+
+    config_class: ClassVar[type[PretrainedConfig]] = PretrainedConfig
+    _output_class: ClassVar[type[ModelOutput]] = BaseModelOutput
+    _pools: ClassVar[bool] = False  # the family has a pooler
+    _also_reads: ClassVar[frozenset[str]] = frozenset()  # other families' model_type whose checkpoints are the same
+    _families: ClassVar[dict[str, type[PreTrainedModel]]] = {}  # by model_type
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.config_class.model_type:
+            cls._families[cls.config_class.model_type] = cls
+
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        folder: Path | None = None,
+        *,
+        use_safetensors: bool | None = None,
+        add_pooling_layer: bool = True,
+        num_threads: int | None = None,
+    ) -> None:
+        if folder is None:
+            raise TypeError(
+                f"{type(self).__name__} is made by {type(self).__name__}.from_pretrained(name): bertcpp computes with "
+                "trained weights and makes no random ones"
+            )
+        self.num_threads = num_threads
+        self.config = config
+        self._source = (folder, use_safetensors)
+        self._core, limits = architectures.load_encoder(
+            folder, config, add_pooling_layer=add_pooling_layer and self._pools, use_safetensors=use_safetensors
+        )
+        self._packer = Packer(limits)
+        self._settings = self._core.config
+        self._has_pooler = bool(self._settings["has_pooler"])
+        if self._pools and add_pooling_layer and not self._has_pooler:
+            warnings.warn(
+                f"{config.name_or_path or folder} has no pooler, so pooler_output will be None; pass "
+                "add_pooling_layer=False if it is not wanted",
+                stacklevel=4,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        config: PretrainedConfig | str | os.PathLike[str] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        subfolder: str = "",
+        use_safetensors: bool | None = None,
+        dtype: Any = None,
+        torch_dtype: Any = None,
+        device: Any = None,
+        num_threads: int | None = None,
+        add_pooling_layer: bool = True,
+        **overrides: Any,
+    ) -> Any:
+        """Load a checkpoint.
+
+        Args:
+            pretrained_model_name_or_path: a folder, a name on the Hugging Face hub, or of an installed model package.
+            config: a configuration, or where its file lies; None reads the checkpoint's config.json.
+            cache_dir: the folder of the Hugging Face cache; None takes the environment's.
+            force_download: ask the hub even if the cache has the checkpoint.
+            local_files_only: never ask the hub.
+            token: for the hub; True or None takes the one of `hf auth login`.
+            revision: a branch, tag or commit of the hub.
+            subfolder: the folder inside the checkpoint.
+            use_safetensors: True takes only safetensors, False only PyTorch's files, None the former where they exist.
+            dtype: the dtype to compute in, float32; None and "auto" mean the same, whatever the weights are stored in.
+            torch_dtype: the older name of `dtype`.
+            device: "cpu" or None.
+            num_threads: threads of one call; None takes what `bertcpp.set_num_threads` says.
+            add_pooling_layer: False leaves the pooler out.
+            overrides: fields of the configuration to change, such as ``output_hidden_states=True``. Arguments of
+                transformers that tell PyTorch how to load (``attn_implementation``, ``low_cpu_mem_usage``,
+                ``trust_remote_code``, ``weights_only``) have no effect.
+
+        Raises:
+            CheckpointError: there is no such checkpoint, or its files are missing, damaged or of an unknown kind.
+            ConfigError: the configuration is impossible, or of a family that bertcpp does not compute.
+            UnknownArchitectureError: the checkpoint is of another family than this class.
+            WeightMismatchError: the tensors do not fit the configuration.
+            InputError: a dtype or a device is asked for that bertcpp does not compute in.
+            TypeError: an argument is not one of those above, and no field of the configuration.
+
+        Example:
+            >>> from bertcpp import BertModel
+            >>> model = BertModel.from_pretrained("all-MiniLM-L6-v2")
+            >>> model([[101, 7592, 102]]).last_hidden_state.shape
+            (1, 3, 384)
+        """
+        _check_dtype(dtype if dtype is not None else torch_dtype)
+        if device is not None and not _is_cpu(device):
+            raise InputError(f"device is {device!r}, but bertcpp computes on the CPU; leave it out")
+        folder = checkpoints.locate(
+            pretrained_model_name_or_path,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+            revision=revision,
+            subfolder=subfolder,
+        )
+        overrides = {name: value for name, value in overrides.items() if name not in _WITHOUT_EFFECT}
+        loaded = cls._read_config(folder if config is None else config, overrides)
+        if config is None:
+            loaded._name_or_path = str(pretrained_model_name_or_path)
+        return cls._class_for(loaded)(
+            loaded,
+            folder,
+            use_safetensors=use_safetensors,
+            add_pooling_layer=add_pooling_layer,
+            num_threads=num_threads,
+        )
+
+    @classmethod
+    def _read_config(
+        cls, source: PretrainedConfig | str | os.PathLike[str], overrides: dict[str, Any]
+    ) -> PretrainedConfig:
+        """A configuration of this class's family, with changes."""
+        unused = overrides
+        if isinstance(source, PretrainedConfig):
+            config = source
+        elif isinstance(source, (str, os.PathLike)):
+            try:
+                config, unused = cls.config_class.from_pretrained(source, return_unused_kwargs=True, **overrides)
+            except UnknownArchitectureError:
+                cls._class_for(AutoConfig.from_pretrained(source))  # names the class to use, if it knows one
+                raise
+        else:
+            raise InputError(f"config must be a configuration of bertcpp or a path, not a {type(source).__name__}")
+        if unused:
+            raise TypeError(
+                f"{cls.__name__}.from_pretrained() got {', '.join(map(repr, unused))}, no argument of it and "
+                f"no field of {type(config).__name__}{' that may be changed beside config=' * (config is source)}"
+            )
+        return config
+
+    @classmethod
+    def _class_for(cls, config: PretrainedConfig) -> type[PreTrainedModel]:
+        """The class that computes a configuration's model: this one, if it is of the family.
+
+        Raises:
+            UnknownArchitectureError: it is of another family.
+        """
+        own = cls._families.get(config.model_type)
+        if own is cls or config.model_type in cls._also_reads:
+            return cls
+        remedy = (
+            f"use {own.__name__} or AutoModel" if own is not None else f"known are {', '.join(sorted(cls._families))}"
+        )
+        where = f"{config.name_or_path}: " if config.name_or_path else ""
+        raise UnknownArchitectureError(
+            f"{where}model_type is {config.model_type!r}, which {cls.__name__} does not compute; {remedy}"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load, (type(self), self.config, *self._source, self._has_pooler, self._num_threads)
+
+    def num_parameters(self) -> int:
+        """How many weights the model has, its tables and its pooler included."""
+        size = {name: int(value) for name, value in self._settings.items() if isinstance(value, int)}
+        hidden, width, inner = size["hidden_size"], size["embedding_size"], size["intermediate_size"]
+        rows = size["vocab_size"] + size["max_position_embeddings"] + size["type_vocab_size"] + 2
+        projection = (width + 1) * hidden if width != hidden else 0
+        layer = (4 * hidden + 9 + 2 * inner) * hidden + inner
+        relative = size["relative_attention_num_buckets"] * size["num_attention_heads"]
+        pooler = (hidden + 1) * hidden if self._has_pooler else 0
+        return rows * width + projection + size["num_hidden_layers"] * layer + relative + pooler
+
+    @property
+    def num_threads(self) -> int | None:
+        """Threads of one call; None takes what `bertcpp.set_num_threads` says, by default what the process may use.
+
+        Results do not depend on it.
+        """
+        return self._num_threads
+
+    @num_threads.setter
+    def num_threads(self, value: int | None) -> None:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
+            raise InputError(f"num_threads must be an integer of at least 1, or None for the default, not {value!r}")
+        self._num_threads = None if value is None else int(value)
+
+    @property
+    def device(self) -> str:
+        """Always ``"cpu"``."""
+        return "cpu"
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """The dtype of every result: float32."""
+        return np.dtype(np.float32)
+
+    def eval(self) -> Self:
+        """Return the model: it is always ready to compute, and never drops anything at random."""
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Return the model for ``mode=False``.
+
+        Raises:
+            NotImplementedError: for ``mode=True``, as bertcpp computes no gradients.
+        """
+        if mode:
+            raise NotImplementedError("bertcpp computes no gradients; train with transformers and load the checkpoint")
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Return the model for the device ``"cpu"`` and the dtype float32, as strings or as torch's objects.
+
+        Raises:
+            InputError: for another device or dtype.
+        """
+        for value in (*args, *kwargs.values()):
+            if value is not None and not isinstance(value, bool) and not _is_cpu(value) and not _is_float32(value):
+                raise InputError(f"bertcpp computes in float32 on the CPU; to({value!r}) is not supported")
+        return self
+
+    def cpu(self) -> Self:
+        """Return the model: it is on the CPU."""
+        return self
+
+    def float(self) -> Self:
+        """Return the model: it computes in float32."""
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute hidden states; see `forward`."""
+        return self.forward(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute hidden states; each family has the arguments of its class in transformers, in their order."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward(); use a family's class, or AutoModel")
+
+    def _compute(
+        self,
+        input_ids: Any,
+        attention_mask: Any,
+        token_type_ids: Any,
+        position_ids: Any,
+        inputs_embeds: Any,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+        return_dict: bool | None,
+    ) -> Any:
+        """Pack, call the engine once, and restore what was packed."""
+        config = self.config
+        attentions = bool(config.output_attentions if output_attentions is None else output_attentions)
+        hidden_states = bool(config.output_hidden_states if output_hidden_states is None else output_hidden_states)
+        batch = self._packer.pack(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, keep_first=self._has_pooler
+        )
+        answer = self._core.forward(
+            batch.input_ids,
+            batch.cu_seqlens,
+            batch.position_ids,
+            batch.token_type_ids,
+            inputs_embeds=batch.inputs_embeds,
+            key_lens=batch.key_lens,
+            columns=batch.columns,
+            output_hidden_states=hidden_states,
+            output_attentions=attentions,
+            pooler=self._has_pooler,
+            num_threads=self._num_threads or 0,
+        )
+        given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        wrap: Callable[[Any], Any] = as_torch_tensor if any(map(is_torch_tensor, given)) else _unchanged
+        fields = {"last_hidden_state": wrap(batch.pad(answer["last_hidden_state"]))}
+        if self._has_pooler:
+            fields["pooler_output"] = wrap(answer["pooler_output"])
+        if hidden_states:
+            before = (wrap(batch.pad(layer)) for layer in answer["hidden_states"][:-1])
+            fields["hidden_states"] = (*before, fields["last_hidden_state"])
+        if attentions:
+            heads = int(self._settings["num_attention_heads"])
+            fields["attentions"] = tuple(wrap(batch.pad_attentions(layer, heads)) for layer in answer["attentions"])
+        if config.use_return_dict if return_dict is None else return_dict:
+            return self._output_class(**fields)
+        if self._pools:  # transformers keeps the pooler's place in the tuple
+            fields = {"last_hidden_state": fields["last_hidden_state"], "pooler_output": None} | fields
+        return tuple(fields.values())
+
+
+def _load(
+    model: type[PreTrainedModel],
+    config: PretrainedConfig,
+    folder: Path,
+    use_safetensors: bool | None,
+    add_pooling_layer: bool,
+    num_threads: int | None,
+) -> PreTrainedModel:
+    """Load a model again where it was unpickled."""
+    return model(
+        config, folder, use_safetensors=use_safetensors, add_pooling_layer=add_pooling_layer, num_threads=num_threads
+    )
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _is_cpu(value: Any) -> bool:
+    return str(value) in ("cpu", "cpu:0")
+
+
+def _is_float32(value: Any) -> bool:
+    return str(value).removeprefix("torch.") in ("float32", "float", "<class 'numpy.float32'>")
+
+
+def _check_dtype(dtype: Any) -> None:
+    if dtype is not None and not _is_float32(dtype) and str(dtype) != "auto":
+        raise InputError(
+            f"dtype is {dtype!r}, but bertcpp computes in float32, whatever the weights are stored in; pass "
+            '"float32", "auto" or None'
+        )
