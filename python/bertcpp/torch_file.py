@@ -69,9 +69,7 @@ def _safe_torch(path: Path) -> Any:
 def _load(torch: Any, path: Path) -> Any:
     try:
         with path.open("rb") as file:
-            mapped = (
-                file.read(4) == b"PK\x03\x04"
-            )  # files from before torch 1.6 are no zip archives and cannot be mapped
+            mapped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 are no archives: they cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "Unsupported" in str(error):
@@ -82,16 +80,7 @@ def _load(torch: Any, path: Path) -> Any:
         raise CorruptCheckpointError(f"{path} is damaged ({error}); get the file again") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        EOFError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        AssertionError,
-    ) as error:
+    except (RuntimeError, ValueError, TypeError, EOFError, LookupError, AttributeError, AssertionError) as error:
         # What torch's archive reader and its unpickler raise over bytes that are not as they should be.
         raise CorruptCheckpointError(f"{path} is damaged ({error}); get the file again") from error
 

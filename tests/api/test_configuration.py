@@ -6,9 +6,10 @@ import json
 import pickle
 from typing import TYPE_CHECKING, Any
 
-import bertcpp
 import pytest
 import transformers
+
+import bertcpp
 from bertcpp.configuration import CONFIGS
 from bertcpp.errors import ConfigError, InputError, UnknownArchitectureError
 

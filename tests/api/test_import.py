@@ -6,8 +6,9 @@ import importlib.util
 import subprocess
 import sys
 
-import bertcpp
 import pytest
+
+import bertcpp
 
 HEAVY = {
     "huggingface_hub",
