@@ -83,11 +83,11 @@ class SequenceBuilder(TokenizerVocabulary):
     """A vocabulary, and the rules by which sequences of its ids are put together."""
 
     def __init__(self, family: TokenizerFamily, options: Mapping[str, Any]) -> None:
-        extra = options.get("extra_special_tokens") or {}
-        if not isinstance(extra, Mapping):
-            raise TokenizerError(f"extra_special_tokens must be an object of names and tokens, not {extra!r}")
         named = {name: options[name] for name in SPECIAL_TOKEN_NAMES if name in options}
-        super().__init__({**named, **extra}, bool(options.get("clean_up_tokenization_spaces", False)))
+        super().__init__(
+            {**named, **(options.get("extra_special_tokens") or {})},
+            bool(options.get("clean_up_tokenization_spaces", False)),
+        )
         self._family = family
         self.model_max_length = _limit(options.get("model_max_length", options.get("max_len")))
         self.padding_side = _side("padding_side", options.get("padding_side", "right"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from .batch_encoding import BatchEncoding, require_tensor_type
-from .errors import InputError, InputTypeError, TokenizerError
+from .errors import BertcppError, InputError, InputTypeError, TokenizerError
 from .sequence_building import LengthRules, SequenceBuilder, whole_number
 from .token_ids import EncodedIds, encode_token_ids
 from .tokenizer_backend import Truncation, check_cuts
@@ -81,6 +81,11 @@ def _explain_bad_text(inputs: Sequence[Any], split: bool) -> InputError | None:
                     "as by text.encode('utf-8', 'replace').decode()"
                 )
     return None
+
+
+def _explained(inputs: Sequence[Any], split: bool, error: Exception) -> BertcppError:
+    """What to raise for an error of the library, which names no text and is often a bare Exception."""
+    return _explain_bad_text(inputs, split) or TokenizerError(f"the tokenizer cannot encode the text: {error}")
 
 
 class TextEncoder(SequenceBuilder):
@@ -275,13 +280,10 @@ class TextEncoder(SequenceBuilder):
             return cast(
                 "list[Encoding]", tokenizer.encode_batch(inputs, wanted.is_split_into_words, wanted.add_special_tokens)
             )
-        except Exception as error:  # the library raises bare Exception, and a TypeError that names no text
-            explained = _explain_bad_text(inputs, wanted.is_split_into_words)
-            if explained is not None:
-                raise explained from None
+        except Exception as error:  # whatever the library raises is explained
             if truncation is not None:
                 self._check_truncation(inputs, wanted, truncation)
-            raise TokenizerError(f"the tokenizer cannot encode the text: {error}") from error
+            raise _explained(inputs, wanted.is_split_into_words, error) from error
 
     def _truncation(self, inputs: Sequence[Any], wanted: _Wanted) -> Truncation | None:
         """The truncation asked for, once it is certain that the library can do it."""
@@ -306,9 +308,8 @@ class TextEncoder(SequenceBuilder):
         tokenizer = self._backend.truncating(None, wanted.split_special_tokens)
         try:
             rows = tokenizer.encode_batch(inputs, wanted.is_split_into_words, wanted.add_special_tokens)
-        except Exception as error:  # as in _encodings
-            explained = _explain_bad_text(inputs, wanted.is_split_into_words)
-            raise explained or TokenizerError(f"the tokenizer cannot encode the text: {error}") from error
+        except Exception as error:  # whatever the library raises is explained
+            raise _explained(inputs, wanted.is_split_into_words, error) from error
         counts = [self.num_special_tokens_to_add(pair) * wanted.add_special_tokens for pair in (False, True)]
         check_cuts(rows, (counts[0], counts[1]), truncation)
 
@@ -385,5 +386,5 @@ class TextEncoder(SequenceBuilder):
             inputs = list(zip(texts, pairs, strict=True))
         try:
             return encode_token_ids(self.backend_tokenizer, inputs, max_length, self.truncation_side)
-        except TypeError:
-            raise _explain_bad_text(inputs, split=False) or InputTypeError("texts must be strings") from None
+        except Exception as error:  # whatever the library raises is explained
+            raise _explained(inputs, False, error) from error

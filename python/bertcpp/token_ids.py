@@ -73,14 +73,9 @@ def encode_token_ids(
         truncation_side: ``"right"`` or ``"left"``, where a text loses tokens.
 
     Raises:
-        TypeError: something is neither a string nor a pair of strings.
+        Exception: something is neither a string nor a pair of strings, or the vocabulary lacks its unknown token.
     """
-    if len(inputs) == 1:
-        # One text is not worth waking the library's threads.
-        item = inputs[0]
-        rows = [tokenizer.encode(*item) if isinstance(item, tuple) else tokenizer.encode(item)]
-    else:
-        rows = tokenizer.encode_batch_fast(inputs)
+    rows = tokenizer.encode_batch_fast(inputs)
     limit = max_length if max_length is not None else 2**62
     typed = any(row.n_sequences > 1 for row in rows[:1])
     ids: list[int] = []

@@ -23,6 +23,7 @@ from .tokenizer_files import (
     merge_saved_tokens,
     read_json_object,
     require_files,
+    require_sound_options,
 )
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class PreTrainedTokenizer(TextEncoder):
         **options: Any,
     ) -> None:
         options = {**self.family.options, **options}
+        require_sound_options(options)
         if self.family.mask_takes_space and isinstance(options.get("mask_token"), str):
             options["mask_token"] = AddedToken(options["mask_token"], lstrip=True, normalized=False, special=True)
         tokenizer = tokenizer_object
@@ -105,6 +107,8 @@ class PreTrainedTokenizer(TextEncoder):
             tokenizer = load_tokenizer_json(tokenizer_file)
         elif tokenizer is None:
             files = {"vocab_file": vocab_file or "", "merges_file": merges_file or ""}
+            # transformers' classes have this default where there is no tokenizer.json, and another where there is one.
+            options.setdefault("clean_up_tokenization_spaces", self.family.algorithm == "wordpiece")
             tokenizer = build_tokenizer(self.family, files, options)
         self.vocab_file = None if vocab_file is None else os.fspath(vocab_file)
         if (padding := tokenizer.padding) is not None:

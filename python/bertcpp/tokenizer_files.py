@@ -25,9 +25,22 @@ __all__ = [
     "merge_saved_tokens",
     "read_json_object",
     "require_files",
+    "require_sound_options",
 ]
 
 StrPath = str | os.PathLike[str]
+
+FLAGS = (
+    "do_lower_case",
+    "tokenize_chinese_chars",
+    "strip_accents",
+    "do_basic_tokenize",
+    "add_prefix_space",
+    "trim_offsets",
+    "clean_up_tokenization_spaces",
+    "split_special_tokens",
+)
+OPTIONAL_FLAGS = ("strip_accents", "clean_up_tokenization_spaces", "split_special_tokens")
 
 
 def read_json_object(path: StrPath) -> dict[str, Any]:
@@ -64,6 +77,37 @@ def require_files(folder: Path, family: TokenizerFamily) -> dict[str, str]:
             "copy the tokenizer's files there, or save one with tokenizer.save_pretrained(folder)"
         )
     return {argument: str(folder / name) for argument, name in needed.items()}
+
+
+def require_sound_options(options: Mapping[str, Any]) -> None:
+    """Check the options of a tokenizer_config.json, or of a caller, that the tokenizer's classes read.
+
+    Raises:
+        TokenizerError: an option is of another type than its name promises, or has no such value.
+    """
+
+    def require(name: str, sound: bool, what: str) -> None:
+        if not sound:
+            raise TokenizerError(
+                f"{name} must be {what}, not {options[name]!r}: pass {name}=, or repair tokenizer_config.json"
+            )
+
+    for name, value in options.items():
+        if name in SPECIAL_TOKEN_NAMES[:-1]:
+            require(name, value is None or isinstance(value, (str, AddedToken)), "a token")
+        elif name in FLAGS:
+            require(name, isinstance(value, bool) or (value is None and name in OPTIONAL_FLAGS), "true or false")
+        elif name in ("padding_side", "truncation_side"):
+            require(name, value in ("right", "left"), "'right' or 'left'")
+    tokens = options.get("additional_special_tokens") or []
+    sound = isinstance(tokens, (list, tuple)) and all(isinstance(token, (str, AddedToken)) for token in tokens)
+    require("additional_special_tokens", sound, "a list of tokens")
+    tokens = options.get("extra_special_tokens") or {}
+    sound = isinstance(tokens, dict) and all(isinstance(token, (str, AddedToken)) for token in tokens.values())
+    require("extra_special_tokens", sound, "an object of names and tokens")
+    inputs = options.get("model_input_names")
+    sound = inputs is None or (isinstance(inputs, (list, tuple)) and "input_ids" in inputs[:1])
+    require("model_input_names", sound, "a list that begins with 'input_ids'")
 
 
 def load_tokenizer_json(path: StrPath) -> Tokenizer:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,26 +12,12 @@ import tokenizer_checkpoints as checkpoints
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizer_checkpoints import FAMILIES, LONG_TEXT, TEXTS
+from tokenizer_checkpoints import COLUMNS, FAMILIES, LONG_TEXT, TEXTS, Sides, agree, outcome, same
 
 import bertcpp
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class Sides(NamedTuple):
-    ours: Any
-    reference: Any
-
-
-COLUMNS = {
-    "return_token_type_ids": True,
-    "return_attention_mask": True,
-    "return_special_tokens_mask": True,
-    "return_offsets_mapping": True,
-    "return_length": True,
-}
 
 
 @pytest.fixture(scope="module")
@@ -63,47 +48,6 @@ def sides(request: pytest.FixtureRequest, all_sides: dict[str, Sides]) -> Sides:
     return all_sides[request.param]
 
 
-def outcome(tokenizer: Any, *texts: Any, **options: Any) -> Any:
-    """What a call returns, or that it raised; a panic of the library counts as raised."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return tokenizer(*texts, **options)
-    except (Exception, BaseException) as error:
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise
-        return error
-
-
-def same(ours: Any, theirs: Any) -> None:
-    """Equal keys in equal order, equal values, equal types."""
-    assert list(ours) == list(theirs)
-    for key, value in theirs.items():
-        if isinstance(value, np.ndarray):
-            assert ours[key].dtype == value.dtype
-            assert ours[key].shape == value.shape
-            pairs = zip(ours[key], value, strict=True) if value.dtype == object else [(ours[key], value)]
-            assert all(np.array_equal(a, b) for a, b in pairs), key
-        else:
-            assert type(ours[key]) is type(value), key
-            assert ours[key] == value, key
-    for row, expected in zip(ours.encodings, theirs.encodings, strict=True):
-        for name in ("ids", "tokens", "type_ids", "attention_mask", "special_tokens_mask", "word_ids", "offsets"):
-            assert getattr(row, name) == getattr(expected, name), name
-        assert row.sequence_ids == expected.sequence_ids
-
-
-def agree(sides: Sides, *texts: Any, **options: Any) -> None:
-    theirs = outcome(sides.reference, *texts, **options)
-    ours = outcome(sides.ours, *texts, **options)
-    if isinstance(theirs, BaseException):
-        # Theirs may be a panic or a bare Exception; ours is always one that says what to do.
-        assert isinstance(ours, bertcpp.errors.BertcppError), (theirs, ours)
-    else:
-        assert not isinstance(ours, BaseException), (texts, options, ours)
-        same(ours, theirs)
-
-
 def test_single_texts(sides: Sides) -> None:
     for text in [*TEXTS, LONG_TEXT]:
         agree(sides, text, **COLUMNS)
@@ -118,7 +62,7 @@ def test_batches(sides: Sides) -> None:
 
 
 def test_pairs(sides: Sides) -> None:
-    for first, second in itertools.islice(itertools.permutations(TEXTS, 2), 0, 600, 13):
+    for first, second in itertools.islice(itertools.permutations(TEXTS, 2), 0, 600, 29):
         agree(sides, first, second, **COLUMNS)
     second = TEXTS[::-1]
     agree(sides, TEXTS, second, padding=True, **COLUMNS)
@@ -134,19 +78,19 @@ def test_pairs(sides: Sides) -> None:
 @pytest.mark.parametrize("padding", [True, False, "longest", "max_length", "do_not_pad"])
 def test_padding_and_truncation(sides: Sides, padding: Any, truncation: Any) -> None:
     texts = [TEXTS[i] for i in (0, 2, 3, 4, 12, 17)]
-    for max_length in (None, 5, 8, 17):
+    for max_length in (None, 8):
         for pairs in (None, texts[::-1]):
             agree(sides, texts, pairs, padding=padding, truncation=truncation, max_length=max_length, **COLUMNS)
     agree(sides, LONG_TEXT, padding=padding, truncation=truncation, **COLUMNS)
     agree(sides, TEXTS[2], padding=padding, truncation=truncation, max_length=9, return_tensors="np")
 
 
-@pytest.mark.parametrize("stride", [0, 1, 3, 6])
+@pytest.mark.parametrize("stride", [0, 3])
 @pytest.mark.parametrize("truncation", [True, "only_first", "only_second"])
 def test_overflowing(sides: Sides, truncation: Any, stride: int) -> None:
     options: dict[str, Any] = {"truncation": truncation, "stride": stride, "return_overflowing_tokens": True, **COLUMNS}
     texts = [TEXTS[i] for i in (0, 1, 2, 3, 12, 20)]
-    for max_length in (8, 12, 30):
+    for max_length in (8, 12):
         agree(sides, texts, max_length=max_length, **options)
         agree(sides, texts, texts[::-1], max_length=max_length, **options)
         agree(sides, texts, padding="max_length", max_length=max_length, return_tensors="np", **options)
@@ -384,7 +328,7 @@ def test_pad(sides: Sides) -> None:
 
 
 @pytest.mark.parametrize("pairs", [False, True])
-@pytest.mark.parametrize("max_length", [None, 5, 8, 20, 64])
+@pytest.mark.parametrize("max_length", [None, 5, 20])
 def test_encode_ids(sides: Sides, max_length: int | None, pairs: bool) -> None:
     texts = [*TEXTS, LONG_TEXT]
     second = texts[::-1] if pairs else None
@@ -400,8 +344,9 @@ def test_encode_ids(sides: Sides, max_length: int | None, pairs: bool) -> None:
     types = np.zeros_like(encoded.input_ids) if encoded.token_type_ids is None else encoded.token_type_ids
     assert types.tolist() == [i for row in expected["token_type_ids"] for i in row]
     assert encoded.truncated.tolist() == [len(row) > (max_length or 10**9) for row in uncut["input_ids"]]
-    alone = [sides.ours.encode_ids([text], max_length, second and [second[i]]) for i, text in enumerate(texts)]
-    assert np.array_equal(np.concatenate([row.input_ids for row in alone]), encoded.input_ids)
+    for i in (0, 5, 12):
+        alone = sides.ours.encode_ids([texts[i]], max_length, second and [second[i]])
+        assert np.array_equal(alone.input_ids, encoded.input_ids[slice(*encoded.cu_seqlens[i : i + 2])])
 
 
 def test_encode_ids_cuts_on_the_left(folders: dict[str, Path]) -> None:
@@ -438,7 +383,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("family", EVERY_FAMILY)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_anything(all_sides: dict[str, Sides], family: str, data: st.DataObject) -> None:
     texts = data.draw(st.lists(CHARACTERS, min_size=1, max_size=4))

@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -176,7 +178,7 @@ def sentencepiece_file(path: Path, model_type: int = 1) -> Path:
     """A Unigram model with pieces of the trained tiny vocabulary, in SentencePiece's own order."""
     vocabulary = json.loads(_train_unigram(ROBERTA_SPECIAL).to_str())["model"]["vocab"]
     pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("@@user@@", 0.0, 4)]
-    pieces += [(text, score, 1) for text, score in vocabulary if text not in ROBERTA_SPECIAL]
+    pieces += [(text, score, 1) for text, score in vocabulary if text not in ROBERTA_SPECIAL and "\0" not in text]
     encoded = b"".join(
         _field(1, _field(1, text.encode()) + _varint(2 << 3 | 5) + struct.pack("<f", score) + _field(3, kind))
         for text, score, kind in pieces
@@ -186,3 +188,61 @@ def sentencepiece_file(path: Path, model_type: int = 1) -> Path:
     normalizer = _field(1, b"identity") + _field(3, 1) + _field(4, 1)
     path.write_bytes(encoded + _field(2, trainer) + _field(3, normalizer))
     return path
+
+
+# Comparison.
+
+
+class Sides(NamedTuple):
+    ours: Any
+    reference: Any
+
+
+COLUMNS = {
+    "return_token_type_ids": True,
+    "return_attention_mask": True,
+    "return_special_tokens_mask": True,
+    "return_offsets_mapping": True,
+    "return_length": True,
+}
+
+
+def outcome(tokenizer: Any, *texts: Any, **options: Any) -> Any:
+    """What a call returns, or that it raised; a panic of the library counts as raised."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return tokenizer(*texts, **options)
+    except (Exception, BaseException) as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        return error
+
+
+def same(ours: Any, theirs: Any) -> None:
+    """Equal keys in equal order, equal values, equal types."""
+    assert list(ours) == list(theirs)
+    for key, value in theirs.items():
+        if isinstance(value, np.ndarray):
+            assert ours[key].dtype == value.dtype
+            assert ours[key].shape == value.shape
+            pairs = zip(ours[key], value, strict=True) if value.dtype == object else [(ours[key], value)]
+            assert all(np.array_equal(a, b) for a, b in pairs), key
+        else:
+            assert type(ours[key]) is type(value), key
+            assert ours[key] == value, key
+    for row, expected in zip(ours.encodings, theirs.encodings, strict=True):
+        for name in ("ids", "tokens", "type_ids", "attention_mask", "special_tokens_mask", "word_ids", "offsets"):
+            assert getattr(row, name) == getattr(expected, name), name
+        assert row.sequence_ids == expected.sequence_ids
+
+
+def agree(sides: Sides, *texts: Any, **options: Any) -> None:
+    theirs = outcome(sides.reference, *texts, **options)
+    ours = outcome(sides.ours, *texts, **options)
+    if isinstance(theirs, BaseException):
+        # Theirs may be a panic or a bare Exception; ours is always one that says what to do.
+        assert isinstance(ours, bertcpp.errors.BertcppError), (theirs, ours)
+    else:
+        assert not isinstance(ours, BaseException), (texts, options, ours)
+        same(ours, theirs)

@@ -1,0 +1,416 @@
+"""Tokenizers from every layout of files that checkpoints have, saved again, and from files that are damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tokenizer_checkpoints as checkpoints
+import transformers
+from tokenizer_checkpoints import COLUMNS, FAMILIES, TEXTS, Sides, agree
+
+import bertcpp
+from bertcpp.errors import BertcppError, CheckpointNotFoundError, InputError, TokenizerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORD_PIECE = ["BertTokenizer", "ElectraTokenizer", "DistilBertTokenizer", "MPNetTokenizer"]
+SPECIAL = ["bos_token", "eos_token", "sep_token", "cls_token", "unk_token", "pad_token", "mask_token"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {family: checkpoints.save(family, tmp_path_factory.mktemp(family)) for family in FAMILIES}
+
+
+def both(family: str, folder: Path, **options: Any) -> Sides:
+    return Sides(
+        checkpoints.our_class(family).from_pretrained(folder, **options),
+        checkpoints.reference_class(family).from_pretrained(folder, **options),
+    )
+
+
+def compare(sides: Sides) -> None:
+    agree(sides, TEXTS, **COLUMNS)
+    agree(sides, TEXTS, TEXTS[::-1], padding=True, truncation=True, max_length=21, **COLUMNS)
+    ours, theirs = sides
+    assert ours.special_tokens_map == theirs.special_tokens_map
+    assert sorted(ours.all_special_ids) == sorted(theirs.all_special_ids)
+    assert ours.model_max_length == theirs.model_max_length
+    assert (ours.padding_side, ours.truncation_side) == (theirs.padding_side, theirs.truncation_side)
+    flags = [
+        {i: (t.content, t.special, t.lstrip, t.rstrip, t.single_word) for i, t in side.added_tokens_decoder.items()}
+        for side in sides
+    ]
+    assert flags[0] == flags[1]
+    rows = ours(TEXTS)["input_ids"]
+    assert ours.batch_decode(rows, skip_special_tokens=True) == theirs.batch_decode(rows, skip_special_tokens=True)
+
+
+# Layouts.
+
+
+@pytest.mark.parametrize("family", WORD_PIECE)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"do_lower_case": False},
+        {"do_lower_case": False, "strip_accents": True},
+        {"strip_accents": False},
+        {"tokenize_chinese_chars": False},
+    ],
+)
+def test_word_piece_from_vocab_txt(
+    folders: dict[str, Path], family: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = checkpoints.keep_only(folders[family], tmp_path / "files", "vocab.txt", "config.json")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 99, **options}))
+    compare(both(family, folder))
+    compare(both(family, folder, do_lower_case=True))
+    alone = checkpoints.our_class(family)(folder / "vocab.txt", **options)
+    assert alone(TEXTS)["input_ids"] == both(family, folder).reference(TEXTS)["input_ids"]
+
+
+@pytest.mark.parametrize("family", WORD_PIECE)
+@pytest.mark.parametrize("lower", [False, True])
+def test_options_change_tokenizer_json(folders: dict[str, Path], family: str, lower: bool) -> None:
+    for accents in (None, False, True):
+        options = {"do_lower_case": lower, "strip_accents": accents, "tokenize_chinese_chars": not lower}
+        compare(both(family, folders[family], **options))
+
+
+@pytest.mark.parametrize("options", [{}, {"add_prefix_space": True}, {"trim_offsets": False}])
+def test_roberta_from_vocab_and_merges(folders: dict[str, Path], options: dict[str, Any], tmp_path: Path) -> None:
+    folder = checkpoints.keep_only(folders["RobertaTokenizer"], tmp_path / "files", "vocab.json", "merges.txt")
+    (folder / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    compare(both("RobertaTokenizer", folder, **options))
+    compare(both("RobertaTokenizer", folders["RobertaTokenizer"], **options))
+    alone = bertcpp.RobertaTokenizer(folder / "vocab.json", folder / "merges.txt", **options)
+    assert alone(TEXTS)["input_ids"] == both("RobertaTokenizer", folder, **options).reference(TEXTS)["input_ids"]
+
+
+@pytest.mark.parametrize("family", ["XLMRobertaTokenizer", "CamembertTokenizer"])
+def test_sentencepiece_model(family: str, tmp_path: Path) -> None:
+    checkpoints.sentencepiece_file(tmp_path / "sentencepiece.bpe.model")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": family}))
+    ours = bertcpp.AutoTokenizer.from_pretrained(tmp_path)
+    assert type(ours) is checkpoints.our_class(family)
+    row = ours("The weather is lovely  today. <mask> @@user@@")
+    assert (row["input_ids"][0], row["input_ids"][-1]) == (ours.cls_token_id, ours.sep_token_id)
+    assert ours.mask_token_id in row["input_ids"]
+    assert "@@user@@" in row.tokens()
+    assert ours.decode(row["input_ids"], skip_special_tokens=True).startswith("The weather is lovely")
+    front = ["<s>", "<pad>", "</s>", "<unk>"] if family == "XLMRobertaTokenizer" else ["<s>NOTUSED", "<pad>"]
+    assert ours.convert_ids_to_tokens(range(len(front))) == front
+    pytest.importorskip("sentencepiece", reason="transformers reads these files by sentencepiece only")
+    compare(both(family, tmp_path))
+
+
+@pytest.mark.parametrize("family", ["XLMRobertaTokenizer", "CamembertTokenizer"])
+def test_sentencepiece_model_with_a_normalization_table(family: str, tmp_path: Path) -> None:
+    sentencepiece = pytest.importorskip("sentencepiece", reason="trains the model")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text for text in checkpoints.CORPUS if "\0" not in text),
+        model_prefix=str(tmp_path / "sentencepiece.bpe"),
+        vocab_size=300,
+        character_coverage=0.98,
+        normalization_rule_name="nmt_nfkc",
+        user_defined_symbols=["@@user@@"],
+        minloglevel=2,
+    )
+    compare(both(family, tmp_path))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tokenizer_json_alone(folders: dict[str, Path], family: str, tmp_path: Path) -> None:
+    folder = checkpoints.keep_only(folders[family], tmp_path / "files", "tokenizer.json", "config.json")
+    compare(both(family, folder))
+    auto = bertcpp.AutoTokenizer.from_pretrained(folder)
+    assert type(auto) is checkpoints.our_class(family)
+    assert auto.model_max_length == transformers.AutoTokenizer.from_pretrained(folder).model_max_length == int(1e30)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_older_layout(folders: dict[str, Path], family: str, tmp_path: Path) -> None:
+    """special_tokens_map.json and added_tokens.json in place of added_tokens_decoder."""
+    folder = checkpoints.keep_only(folders[family], tmp_path / "files", "tokenizer.json", "config.json")
+    mask = {"content": "[MASK]" if family in WORD_PIECE[:3] else "<mask>", "lstrip": True, "rstrip": False}
+    mask |= {"single_word": False, "normalized": False}
+    saved = {"mask_token": mask, "additional_special_tokens": ["<x>", {**mask, "content": "<y>"}]}
+    (folder / "special_tokens_map.json").write_text(json.dumps(saved))
+    config = {"model_max_length": 1000000000000000019884624838656, "padding_side": "left", "tokenizer_class": family}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    compare(both(family, folder))
+    compare(both(family, folder, additional_special_tokens=["<z>"]))
+    assert any("<y>" in token for token in both(family, folder).ours.tokenize("a <y> b"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_added_tokens_decoder(folders: dict[str, Path], family: str, tmp_path: Path) -> None:
+    folder = checkpoints.keep_only(folders[family], tmp_path / "files", "tokenizer.json", "config.json")
+    config = json.loads((folders[family] / "tokenizer_config.json").read_text())
+    size = len(checkpoints.our_class(family).from_pretrained(folders[family]))
+    flags = {"lstrip": False, "normalized": True, "rstrip": True, "single_word": True, "special": False}
+    config["added_tokens_decoder"][str(size)] = {"content": "newword", **flags}
+    config["added_tokens_decoder"][str(size + 1)] = {"content": "<ent>", **flags, "special": True, "normalized": False}
+    config["truncation_side"] = "left"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    sides = both(family, folder)
+    compare(sides)
+    agree(sides, ["a newword here", "newwords are not", "Newword <ent> <ent>"], **COLUMNS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_settings_inside_tokenizer_json(folders: dict[str, Path], family: str, tmp_path: Path) -> None:
+    """Truncation and padding saved in tokenizer.json give defaults for the sides and do nothing else."""
+    folder = checkpoints.keep_only(folders[family], tmp_path / "files", "tokenizer.json", "config.json")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["truncation"] = {"direction": "Left", "max_length": 7, "strategy": "LongestFirst", "stride": 0}
+    content["padding"] = {
+        "strategy": {"Fixed": 9}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 1, "pad_type_id": 0,
+        "pad_token": "<pad>",
+    }  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    sides = both(family, folder)
+    compare(sides)
+    assert (sides.ours.padding_side, sides.ours.truncation_side) == ("left", "left")
+
+
+def test_special_tokens_of_another_name(folders: dict[str, Path]) -> None:
+    options = {"mask_token": "<here>", "additional_special_tokens": ["<a>", "<b>"], "bos_token": "<begin>"}
+    for family in FAMILIES:
+        sides = both(family, folders[family], **options)
+        compare(sides)
+        agree(sides, "fill <here> and <a><b> <begin>", **COLUMNS)
+
+
+def test_auto_tokenizer_takes_the_named_class(folders: dict[str, Path], tmp_path: Path) -> None:
+    for family, folder in folders.items():
+        assert type(bertcpp.AutoTokenizer.from_pretrained(folder, use_fast=True)) is checkpoints.our_class(family)
+    generic = checkpoints.keep_only(folders["BertTokenizer"], tmp_path / "generic", "tokenizer.json", "config.json")
+    (generic / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    tokenizer = bertcpp.AutoTokenizer.from_pretrained(generic)
+    assert type(tokenizer) is bertcpp.PreTrainedTokenizerFast
+    reference = transformers.AutoTokenizer.from_pretrained(generic)
+    assert dict(tokenizer(TEXTS)) == dict(reference(TEXTS))
+    for model_type, expected in (("ernie", "BertTokenizer"), ("data2vec-text", "RobertaTokenizer")):
+        folder = checkpoints.keep_only(folders[expected], tmp_path / model_type, "tokenizer.json")
+        (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+        assert type(bertcpp.AutoTokenizer.from_pretrained(folder)) is checkpoints.our_class(expected)
+    with pytest.raises(InputError, match="from_pretrained"):
+        bertcpp.AutoTokenizer()
+
+
+def test_a_class_of_another_family_is_said(folders: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        bertcpp.BertTokenizer.from_pretrained(folders["DistilBertTokenizer"])
+    assert "DistilBertTokenizer" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        bertcpp.BertTokenizerFast.from_pretrained(folders["BertTokenizer"])
+    assert caplog.text == ""
+
+
+def test_subfolder(folders: dict[str, Path]) -> None:
+    folder = folders["BertTokenizer"]
+    tokenizer = bertcpp.BertTokenizer.from_pretrained(folder.parent, subfolder=folder.name)
+    assert tokenizer("a") == bertcpp.BertTokenizer.from_pretrained(str(folder))("a")
+
+
+# Saving.
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_saved_files_load_in_both(folders: dict[str, Path], family: str, tmp_path: Path) -> None:
+    ours = checkpoints.our_class(family).from_pretrained(
+        folders[family], model_max_length=33, padding_side="left", additional_special_tokens=["<extra>"]
+    )
+    ours.add_tokens(["addedword"])
+    ours.add_special_tokens({"bos_token": "<start>"})
+    paths = ours.save_pretrained(tmp_path / "new" / "folder")
+    assert sorted(path.rsplit("/", 1)[1] for path in paths) == [
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    sides = both(family, tmp_path / "new" / "folder")
+    compare(sides)
+    compare(Sides(ours, sides.reference))
+    assert sides.ours.model_max_length == 33
+    agree(sides, "an addedword and <extra> <start> token", **COLUMNS)
+    auto = transformers.AutoTokenizer.from_pretrained(tmp_path / "new" / "folder")
+    assert type(auto) is checkpoints.reference_class(family)
+    assert ours.save_pretrained(tmp_path, filename_prefix="x")[0].endswith("x-tokenizer_config.json")
+    names = [path.rsplit("/", 1)[1] for path in ours.save_vocabulary(tmp_path / "vocabulary")]
+    if family in WORD_PIECE:
+        assert names == ["vocab.txt"]
+
+
+# Damage.
+
+
+def damaged(source: Path, folder: Path, name: str, content: str | bytes | None) -> Path:
+    names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "config.json"]
+    checkpoints.keep_only(source, folder, *names)
+    if content is None:
+        (folder / name).unlink()
+    elif isinstance(content, bytes):
+        (folder / name).write_bytes(content)
+    else:
+        (folder / name).write_text(content)
+    return folder
+
+
+DAMAGE: list[tuple[str, str | bytes | None]] = [
+    ("tokenizer.json", None),
+    ("tokenizer.json", ""),
+    ("tokenizer.json", "{"),
+    ("tokenizer.json", "[]"),
+    ("tokenizer.json", b"\xff\xfe\x00"),
+    ("tokenizer.json", '{"version": "99"}'),
+    ("tokenizer.json", '{"model": {"type": "Nothing"}}'),
+    ("tokenizer_config.json", "{"),
+    ("tokenizer_config.json", "[1]"),
+    ("tokenizer_config.json", "3"),
+    ("tokenizer_config.json", b"\xff\xfe"),
+    ("tokenizer_config.json", "[" * 200_000),
+    ("tokenizer_config.json", '{"model_max_length": "long"}'),
+    ("tokenizer_config.json", '{"model_max_length": NaN}'),
+    ("tokenizer_config.json", '{"model_max_length": -3}'),
+    ("tokenizer_config.json", '{"padding_side": "middle"}'),
+    ("tokenizer_config.json", '{"truncation_side": 1}'),
+    ("tokenizer_config.json", '{"pad_token": 3}'),
+    ("tokenizer_config.json", '{"pad_token": ["[PAD]"]}'),
+    ("tokenizer_config.json", '{"additional_special_tokens": "x"}'),
+    ("tokenizer_config.json", '{"additional_special_tokens": [1]}'),
+    ("tokenizer_config.json", '{"added_tokens_decoder": {"x": {"content": "a"}}}'),
+    ("tokenizer_config.json", '{"added_tokens_decoder": {"5": {"content": 3}}}'),
+    ("tokenizer_config.json", '{"added_tokens_decoder": {"5": "a"}}'),
+    ("tokenizer_config.json", '{"added_tokens_decoder": [3]}'),
+    ("tokenizer_config.json", '{"extra_special_tokens": [1]}'),
+    ("tokenizer_config.json", '{"extra_special_tokens": {"image_token": 1}}'),
+    ("tokenizer_config.json", '{"model_input_names": 3}'),
+    ("tokenizer_config.json", '{"model_input_names": ["attention_mask"]}'),
+    ("tokenizer_config.json", '{"do_lower_case": "yes"}'),
+    ("tokenizer_config.json", '{"strip_accents": 3}'),
+    ("special_tokens_map.json", "{"),
+    ("special_tokens_map.json", '{"mask_token": {"content": 5}}'),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGE, ids=[f"{name}-{i}" for i, (name, _) in enumerate(DAMAGE)])
+def test_damaged_files(folders: dict[str, Path], tmp_path: Path, name: str, content: str | bytes | None) -> None:
+    folder = damaged(folders["BertTokenizer"], tmp_path / "files", name, content)
+    if name == "special_tokens_map.json":
+        (folder / "tokenizer_config.json").write_text("{}")
+    else:
+        (folder / "special_tokens_map.json").unlink()
+    with pytest.raises(TokenizerError) as raised:
+        bertcpp.BertTokenizer.from_pretrained(folder)
+    assert str(tmp_path) in str(raised.value) or "must be" in str(raised.value)
+
+
+def test_vocabularies_that_cannot_be_read(folders: dict[str, Path], tmp_path: Path) -> None:
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        ("[CLS]\n[SEP]\na\n", "unk_token", {}),
+        ("[UNK]\n[SEP]\na\n", "cls_token", {}),
+        ("[UNK]\n[CLS]\n[SEP]\na\n", "sep_token", {"sep_token": "[END]"}),
+        ("", "cls_token", {}),
+    ]
+    for number, (content, named, options) in enumerate(cases):
+        path = tmp_path / f"{number}.txt"
+        path.write_text(content)
+        with pytest.raises(TokenizerError, match=named):
+            bertcpp.BertTokenizer(path, **options)
+    (tmp_path / "latin.txt").write_bytes(b"[UNK]\n\xe9\n")
+    for path in (tmp_path / "latin.txt", tmp_path / "absent.txt", tmp_path):
+        with pytest.raises(TokenizerError, match=str(path)):
+            bertcpp.BertTokenizer(path)
+    with pytest.raises(TokenizerError, match="vocab_file="):
+        bertcpp.BertTokenizer()
+    with pytest.raises(TokenizerError, match="tokenizer_file="):
+        bertcpp.PreTrainedTokenizer()
+    with pytest.raises(TokenizerError, match="no such file"):
+        bertcpp.BertTokenizer(tokenizer_file=tmp_path / "absent.json")
+    source = folders["RobertaTokenizer"]
+    for name, content in (
+        ("vocab.json", '{"<s>": 0, "</s>": "x"}'),
+        ("vocab.json", '{"a": 0}'),
+        ("merges.txt", "#version\na b c\n"),
+        ("merges.txt", "#version\nnot there\n"),
+    ):
+        folder = checkpoints.keep_only(source, tmp_path / f"{name}{len(content)}", "vocab.json", "merges.txt")
+        (folder / name).write_text(content)
+        with pytest.raises(TokenizerError, match=name):
+            bertcpp.RobertaTokenizer.from_pretrained(folder)
+
+
+def test_sentencepiece_models_that_cannot_be_read(tmp_path: Path, seed: int) -> None:
+    whole = checkpoints.sentencepiece_file(tmp_path / "good.model").read_bytes()
+    checkpoints.sentencepiece_file(tmp_path / "bpe.model", model_type=2)
+    with pytest.raises(TokenizerError, match="Unigram"):
+        bertcpp.XLMRobertaTokenizer(tmp_path / "bpe.model")
+    path = tmp_path / "bad.model"
+    for content in (b"", b"\xff" * 40, b"\x0a\x05abc", b"\x08\x01", b"{}", whole[:-3], b"\x0a\x01\x08"):
+        path.write_bytes(content)
+        with pytest.raises(TokenizerError, match=r"bad\.model"):
+            bertcpp.XLMRobertaTokenizer(path)
+    chance = random.Random(seed)
+    for _ in range(300):
+        changed = bytearray(whole)
+        changed[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(changed[: chance.choice([len(whole), chance.randrange(len(whole))])])
+        try:
+            bertcpp.XLMRobertaTokenizer(path)("a text")
+        except BertcppError as error:
+            assert len(str(error)) > 20  # noqa: PT017
+
+
+def test_what_is_missing_is_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"no tokenizer\.json and no vocab\.txt"):
+        bertcpp.BertTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(TokenizerError, match=r"sentencepiece\.bpe\.model"):
+        bertcpp.XLMRobertaTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(TokenizerError, match=r"vocab\.json, merges\.txt"):
+        bertcpp.RobertaTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(TokenizerError, match="no model_type"):
+        bertcpp.AutoTokenizer.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    with pytest.raises(TokenizerError, match="'t5'"):
+        bertcpp.AutoTokenizer.from_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertJapaneseTokenizer"}')
+    with pytest.raises(TokenizerError, match="BertJapaneseTokenizer"):
+        bertcpp.AutoTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointNotFoundError):
+        bertcpp.AutoTokenizer.from_pretrained(tmp_path / "nowhere")
+
+
+def test_every_damaged_byte_is_noticed_or_harmless(folders: dict[str, Path], tmp_path: Path, seed: int) -> None:
+    """Single bit flips and cuts of each file load or raise what is documented; never anything else."""
+    chance = random.Random(seed)
+    source = folders["BertTokenizer"]
+    folder = damaged(source, tmp_path / "files", "config.json", (source / "config.json").read_bytes())
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        whole = (source / name).read_bytes()
+        for _ in range(120):
+            changed = bytearray(whole)
+            changed[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+            cut = chance.choice([len(whole), len(whole), chance.randrange(len(whole))])
+            (folder / name).write_bytes(changed[:cut])
+            try:
+                bertcpp.AutoTokenizer.from_pretrained(folder)(TEXTS[2], truncation=True, max_length=16)
+            except BertcppError as error:
+                assert len(str(error)) > 20  # noqa: PT017
+        (folder / name).write_bytes(whole)
+
+
+def test_specials_are_those_of_the_reference(folders: dict[str, Path]) -> None:
+    for family, folder in folders.items():
+        sides = both(family, folder)
+        for name in SPECIAL:
+            assert getattr(sides.ours, name) == getattr(sides.reference, name)
