@@ -84,9 +84,9 @@ def _characters(item: Any) -> int:
 
 
 def splits(cu_seqlens: NDArray[np.int32], budget: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges `(first, last)` of sequences that share the tokens evenly, each about `budget` tokens at most.
+    """Yield ranges `(first, last)` of sequences that share the tokens evenly, each of about `budget` tokens at most.
 
-    A range passes the budget by less than one sequence.
+    A range passes the budget (or the mean length, if that is more) by less than one sequence.
     """
     total, count = int(cu_seqlens[-1]), len(cu_seqlens) - 1
     parts = min(-(-total // budget), count)
@@ -109,18 +109,19 @@ class Rows:
         self._expected = expected
         self._rows: NDArray[Any] | None = None
         self._used = 0
+        self._borrowed = False  # the array is the first block itself
 
     def append(self, block: NDArray[Any]) -> None:
         """Add `block` `[m, D]` below the rows so far."""
         if self._rows is None:
             if self._expected == len(block):
-                self._rows, self._used = block, len(block)
+                self._rows, self._used, self._borrowed = block, len(block), True
                 return
             self._rows = np.empty((max(self._expected or 0, len(block)), block.shape[1]), dtype=block.dtype)
         needed = self._used + len(block)
         if needed > len(self._rows):
-            if not self._rows.flags.owndata:  # the first block itself, of which more came than were announced
-                self._rows = self._rows.copy()
+            if self._borrowed:  # more blocks came than were announced
+                self._rows, self._borrowed = self._rows.copy(), False
             # realloc moves pages instead of copying them; nobody else has seen the array yet.
             self._rows.resize((max(needed, len(self._rows) * 3 // 2), block.shape[1]), refcheck=False)
         self._rows[self._used : needed] = block

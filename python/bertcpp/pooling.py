@@ -63,10 +63,6 @@ _ACTIVATIONS = {
     "Sigmoid": "sigmoid",
     "Mish": "mish",
     "LeakyReLU": "leaky_relu",
-    "ELU": "elu",
-    "SELU": "selu",
-    "Softsign": "softsign",
-    "Softplus": "softplus",
 }
 
 _LAYER_NORM_EPS = np.float32(1e-5)  # torch.nn.LayerNorm's default; the module stores no other

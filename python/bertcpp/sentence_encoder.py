@@ -230,14 +230,7 @@ class SentenceEncoder:
     def _compute(self, tokens: Tokens, request: Request, num_threads: int) -> Any:
         if request.output_value == "sentence_embedding":
             return self._vectors(tokens, request, num_threads)
-        states = self._core.forward(
-            tokens.input_ids,
-            tokens.cu_seqlens,
-            self._positions(tokens),
-            tokens.token_type_ids,
-            pooler=False,
-            num_threads=num_threads,
-        )["last_hidden_state"]
+        states = self._states(tokens, num_threads)
         bounds = tokens.cu_seqlens.tolist()
         rows = [slice(start, end) for start, end in itertools.pairwise(bounds)]
         if request.output_value == "token_embeddings":
@@ -246,12 +239,18 @@ class SentenceEncoder:
         return [_features(tokens, row, states, vector) for row, vector in zip(rows, vectors, strict=True)]
 
     def _vectors(self, tokens: Tokens, request: Request, num_threads: int) -> NDArray[np.float32]:
-        weights = None
         if request.prompt and not self.pooling.include_prompt:
-            length = self.prompt_length(request.prompt, request.max_length)
-            starts = np.repeat(tokens.cu_seqlens[:-1], np.diff(tokens.cu_seqlens))
-            weights = (np.arange(len(tokens.input_ids)) - starts >= length).astype(np.float32)
-        vectors: NDArray[np.float32] = self._core.embed(
+            vectors = self._pooled_after_prompt(tokens, request, num_threads)
+        else:
+            vectors = self._pooled(tokens, None, num_threads)
+        for head in self._heads:
+            vectors = head(vectors, num_threads=num_threads)
+        if request.truncate_dim is not None:
+            vectors = vectors[:, : request.truncate_dim]
+        return normalize(vectors) if request.normalize else vectors
+
+    def _pooled(self, tokens: Tokens, weights: NDArray[np.float32] | None, num_threads: int) -> NDArray[np.float32]:
+        return self._core.embed(
             tokens.input_ids,
             tokens.cu_seqlens,
             self._positions(tokens),
@@ -260,11 +259,29 @@ class SentenceEncoder:
             pooling_weights=weights,
             num_threads=num_threads,
         )
-        for head in self._heads:
-            vectors = head(vectors, num_threads=num_threads)
-        if request.truncate_dim is not None:
-            vectors = vectors[:, : request.truncate_dim]
-        return normalize(vectors) if request.normalize else vectors
+
+    def _pooled_after_prompt(self, tokens: Tokens, request: Request, num_threads: int) -> NDArray[np.float32]:
+        """Pool what follows the prompt; `cls` then means the first token after it."""
+        prompt = self.prompt_length(request.prompt, request.max_length)
+        starts, lengths = tokens.cu_seqlens[:-1], np.diff(tokens.cu_seqlens)
+        places = np.arange(len(tokens.input_ids)) - np.repeat(starts, lengths)
+        vectors = self._pooled(tokens, (places >= prompt).astype(np.float32), num_threads)
+        if "cls" in self.pooling.modes:  # the engine reads each sequence's very first token, whatever its weight
+            states = self._states(tokens, num_threads)[starts + np.where(lengths > prompt, prompt, 0)]
+            width = states.shape[1]
+            for block in (place for place, mode in enumerate(self.pooling.modes) if mode == "cls"):
+                vectors[:, block * width : (block + 1) * width] = states
+        return vectors
+
+    def _states(self, tokens: Tokens, num_threads: int) -> NDArray[np.float32]:
+        return self._core.forward(
+            tokens.input_ids,
+            tokens.cu_seqlens,
+            self._positions(tokens),
+            tokens.token_type_ids,
+            pooler=False,
+            num_threads=num_threads,
+        )["last_hidden_state"]
 
     def _positions(self, tokens: Tokens) -> NDArray[np.int32]:
         """Return each token's row of the position table: 0, 1, 2 ... or, where padding has a row, what follows on it.
