@@ -101,40 +101,77 @@ class TeamState {
   TeamState& operator=(const TeamState&) = delete;
 
   void barrier(int size) {
-    const uint32_t generation = generation_.load(std::memory_order_acquire);
+    const uint32_t generation = barriers_.load(std::memory_order_acquire);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
       arrived_.store(0, std::memory_order_relaxed);
-      generation_.store(generation + 1, std::memory_order_release);
-      generation_.notify_all();
+      barriers_.store(generation + 1, std::memory_order_release);
+      barriers_.notify_all();
       return;
     }
-    spin(generation);
-    while (generation_.load(std::memory_order_acquire) == generation) {
-      generation_.wait(generation, std::memory_order_acquire);
+    wait_until(barriers_, generation + 1);
+  }
+
+  // The ticket holds the number of the loop that is under way and the first index that nobody has taken. Whoever takes
+  // one must still find its own loop there, so a late member cannot take part in what is over.
+  int64_t next(uint32_t loop, int64_t count) {
+    uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    while (static_cast<uint32_t>(ticket >> 32) == loop) {
+      const int64_t index = static_cast<int64_t>(ticket & 0xffffffffu);
+      if (index >= count) {
+        if (count == 0) return skip(loop);
+        wait_until(loops_done_, loop + 1);
+        return count;
+      }
+      if (ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        return index;
+      }
+    }
+    return count;
+  }
+
+  void finish_one(uint32_t loop, int64_t count) {
+    if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 < count) return;
+    finished_.store(0, std::memory_order_relaxed);
+    ticket_.store(uint64_t{loop + 1} << 32, std::memory_order_release);
+    open_next(loop);
+  }
+
+ private:
+  // An empty loop ends with the first member that comes to it.
+  int64_t skip(uint32_t loop) {
+    uint64_t ticket = uint64_t{loop} << 32;
+    if (ticket_.compare_exchange_strong(ticket, uint64_t{loop + 1} << 32, std::memory_order_acq_rel)) open_next(loop);
+    return 0;
+  }
+
+  // After the ticket: whoever sees this number must find the next loop's ticket.
+  void open_next(uint32_t loop) {
+    loops_done_.store(loop + 1, std::memory_order_release);
+    loops_done_.notify_all();
+  }
+
+  // Watches `value` for a moment, unless other threads need this processor, and then sleeps until it reaches `goal`.
+  static void wait_until(const std::atomic<uint32_t>& value, uint32_t goal) {
+    const auto reached = [goal](uint32_t v) { return static_cast<int32_t>(v - goal) >= 0; };
+    if (running.load(std::memory_order_relaxed) <= processors.load(std::memory_order_relaxed)) {
+      const auto deadline = std::chrono::steady_clock::now() + kSpin;
+      do {
+        for (int i = 0; i < 8; ++i) {
+          if (reached(value.load(std::memory_order_acquire))) return;
+          relax();
+        }
+      } while (std::chrono::steady_clock::now() < deadline);
+    }
+    for (uint32_t v = value.load(std::memory_order_acquire); !reached(v); v = value.load(std::memory_order_acquire)) {
+      value.wait(v, std::memory_order_acquire);
     }
   }
 
-  std::atomic<int64_t>& counter(uint64_t phase) { return counters_[phase % 3].value; }
-
- private:
-  // Watches for the end of `generation` for a moment, unless other threads need this processor.
-  void spin(uint32_t generation) const {
-    if (running.load(std::memory_order_relaxed) > processors.load(std::memory_order_relaxed)) return;
-    const auto deadline = std::chrono::steady_clock::now() + kSpin;
-    do {
-      for (int i = 0; i < 8; ++i) {
-        if (generation_.load(std::memory_order_acquire) != generation) return;
-        relax();
-      }
-    } while (std::chrono::steady_clock::now() < deadline);
-  }
-
-  struct alignas(64) Counter {
-    std::atomic<int64_t> value{0};
-  };
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  alignas(64) std::atomic<int64_t> finished_{0};
+  alignas(64) std::atomic<uint32_t> loops_done_{0};
   alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};
-  Counter counters_[3];
+  std::atomic<uint32_t> barriers_{0};
   int size_;
 };
 
@@ -142,20 +179,9 @@ void Team::barrier() {
   if (size_ > 1) state_.barrier(size_);
 }
 
-int64_t Team::next(int64_t count) {
-  std::atomic<int64_t>& counter = state_.counter(phase_);
-  // Looking before adding keeps a counter small, however often a member asks.
-  if (counter.load(std::memory_order_relaxed) >= count) return count;
-  return counter.fetch_add(1, std::memory_order_relaxed);
-}
+int64_t Team::next(int64_t count) { return state_.next(loop_, count); }
 
-// Three counters take turns. Everyone left the loop before this one when its barrier opened, so its counter is reset
-// now; it is used again two loops later, and the barrier between makes the reset seen.
-void Team::finish() {
-  if (rank_ == 0) state_.counter(phase_ + 2).store(0, std::memory_order_relaxed);
-  ++phase_;
-  barrier();
-}
+void Team::finish_one(int64_t count) { state_.finish_one(loop_, count); }
 
 namespace {
 

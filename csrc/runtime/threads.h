@@ -24,21 +24,31 @@ class Team {
   // Waits until every member has arrived.
   void barrier();
 
-  // Runs body(i) once for each i in [0, count), by whichever member is free, and waits for all of them.
+  // Runs body(i) once for each i in [0, count), by whichever member is free, and waits until all are done. It waits for
+  // work, not for members: one that the system has put to sleep holds nobody up, and passes by what was done without it.
+  // count is below 2^32.
   template <class Body>
   void for_each(int64_t count, const Body& body) {
-    for (int64_t i = next(count); i < count; i = next(count)) body(i);
-    finish();
+    if (size_ == 1) {
+      for (int64_t i = 0; i < count; ++i) body(i);
+      return;
+    }
+    for (int64_t i = next(count); i < count; i = next(count)) {
+      body(i);
+      finish_one(count);
+    }
+    ++loop_;
   }
 
  private:
+  // An index that nobody else has; count once this loop is over.
   int64_t next(int64_t count);
-  void finish();
+  void finish_one(int64_t count);
 
   TeamState& state_;
   int rank_;
   int size_;
-  uint64_t phase_ = 0;
+  uint32_t loop_ = 0;  // loops left behind
 };
 
 // Runs body(team) on num_threads threads (0: get_num_threads()) and returns when all are done. body must not throw.
