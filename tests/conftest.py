@@ -67,6 +67,6 @@ def sentences() -> list[str]:
 
     prose = " ".join(re.sub(r"\s+", " ", topics[name]) for name in sorted(topics))
     pieces = [piece.strip() for piece in re.split(r"(?<=[.!?:]) (?=[A-Z])", prose)]
-    distinct = list(dict.fromkeys(piece for piece in pieces if len(piece) > 15))
+    distinct = list(dict.fromkeys(piece for piece in pieces if 15 < len(piece) < 400))
     assert len(distinct) >= 1000
     return distinct

@@ -14,6 +14,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what torch and transformers say about themselves at import
     import torch
     import transformers
+    from transformers.modeling_utils import no_init_weights
 
 TOLERANCE = 2e-5  # of the largest magnitude in a hidden state
 
@@ -67,7 +68,7 @@ def random_model(family: str, seed: int, config: Any = None, **changes: Any) -> 
     """A transformers model whose every parameter is random, biases and norms too, in float32 and eval mode."""
     config = config_of(family, **changes) if config is None else config
     config._attn_implementation = "eager"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), no_init_weights():  # every parameter is drawn below
         warnings.simplefilter("ignore")
         model = getattr(transformers, FAMILIES[family] + "Model")(config).eval()
     generator = torch.Generator().manual_seed(seed)

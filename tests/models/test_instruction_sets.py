@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import reference_models as reference
-from bertcpp import _core
+import bertcpp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ import sys
 import numpy as np
 import bertcpp
 
-assert bertcpp._core.instruction_set() == sys.argv[1]
+assert bertcpp.instruction_set() == sys.argv[1]
 inputs = np.load(sys.argv[2])
 outputs = {}
 for path in sys.argv[4:]:
@@ -47,7 +47,7 @@ def wide_checkpoint(seed: int, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return reference.save(model, tmp_path_factory.mktemp("wide")), model
 
 
-@pytest.mark.parametrize("instruction_set", _core.instruction_sets())
+@pytest.mark.parametrize("instruction_set", bertcpp.instruction_sets())
 def test_instruction_set(
     instruction_set: str,
     tiny_checkpoint: Callable[[str], Any],

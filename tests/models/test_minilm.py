@@ -39,7 +39,7 @@ def test_embeddings_of_a_thousand_real_texts(minilm: Path, sentences: list[str])
         texts = sentences[:TEXTS]
         truth = sentence_transformers.SentenceTransformer(str(minilm), device="cpu")
         expected = truth.encode(texts, batch_size=64, show_progress_bar=False, normalize_embeddings=True)
-        tokens = truth.tokenize(texts)
+        tokens = truth.tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")
     ours = np.empty_like(expected)
     model = bertcpp.AutoModel.from_pretrained(minilm)
     for start in range(0, TEXTS, 50):
