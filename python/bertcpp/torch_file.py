@@ -70,19 +70,35 @@ def _load(torch: Any, path: Path) -> Any:
     try:
         with path.open("rb") as file:
             mapped = file.read(4) == b"PK\x03\x04"  # files from before torch 1.6 are no archives: they cannot be mapped
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+    try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+        if any(sign in str(error) for sign in ("allowed global", "is blocked", "Unsupported class")):
             raise UnsupportedFormatError(
                 f"{path} holds something else than tensors, which torch's safe loader does not make; ask whoever made "
                 "it for model.safetensors"
             ) from error
-        raise CorruptCheckpointError(f"{path} is damaged ({error}); get the file again") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    except (RuntimeError, ValueError, TypeError, EOFError, LookupError, AttributeError, AssertionError) as error:
+        raise _damaged(path, error) from error
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        EOFError,
+        LookupError,
+        AttributeError,
+        AssertionError,
+    ) as error:
         # What torch's archive reader and its unpickler raise over bytes that are not as they should be.
-        raise CorruptCheckpointError(f"{path} is damaged ({error}); get the file again") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CorruptCheckpointError:
+    # The unpickler's reason comes after advice on how to load unsafely.
+    reason = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    return CorruptCheckpointError(f"{path} is damaged ({reason.strip().partition(chr(10))[0]}); get the file again")
 
 
 def _array(torch: Any, tensor: torch.Tensor, name: str, path: Path) -> NDArray[Any]:

@@ -7,6 +7,8 @@ import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import cases_checkpoints
+import cases_configuration
 import cases_safetensors
 import numpy as np
 import pytest
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 TABLES = {
     "safetensors": cases_safetensors.CASES,
+    "configuration": cases_configuration.CASES,
+    "checkpoints": cases_checkpoints.CASES,
 }
 ALL = [(f"{table}: {case.name}", case) for table, cases in TABLES.items() for case in cases]
 
