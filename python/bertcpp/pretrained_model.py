@@ -73,7 +73,7 @@ class PreTrainedModel:
             warnings.warn(
                 f"{config.name_or_path or folder} has no pooler, so pooler_output will be None; pass "
                 "add_pooling_layer=False if it is not wanted",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     @classmethod

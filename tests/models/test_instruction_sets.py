@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-import reference_models as reference
 import bertcpp
+import reference_models as reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable

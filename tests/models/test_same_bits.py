@@ -45,7 +45,7 @@ def recompose(model: Any, pool: list[np.ndarray], rounds: int, largest: int, rng
             mask[row, places[row]] = 1
         # Column numbers are BERT's positions; to stay the same sequence, a shifted one keeps its own.
         positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
-        offset = 0 if model.config.model_type == "bert" else model.config.pad_token_id + 1
+        offset = reference.POSITION_OFFSET.get(model.config.model_type, 0)
         options = {} if model.config.model_type == "distilbert" else {"position_ids": positions + offset}
         model.num_threads = int(rng.integers(1, 5))
         outputs = model(ids, attention_mask=mask, **options)

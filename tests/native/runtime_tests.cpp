@@ -68,6 +68,32 @@ void test_teams() {
   CHECK(sizes == 3, "granted %d", sizes.load());
 }
 
+// Loops follow one another without barriers: what one wrote, whoever takes part in the next one must see, however late
+// members are; and no member sleeps for ever.
+void test_chained_loops() {
+  constexpr int64_t kCells = 5;
+  for (int team_number = 0; team_number < 4000; ++team_number) {
+    const int64_t loops = 2 + team_number % 5;
+    std::vector<int64_t> cells(kCells, 0);
+    std::vector<int64_t> previous(kCells, 0);
+    std::atomic<int> wrong{0};
+    run_team(2 + team_number % 7, [&](Team& team) {
+      for (int64_t loop = 1; loop <= loops; ++loop) {
+        team.for_each(kCells, [&](int64_t i) {
+          if (previous[static_cast<size_t>((i + 1) % kCells)] != loop - 1) wrong.fetch_add(1);
+          cells[static_cast<size_t>(i)] = loop;
+        });
+        team.for_each(team_number % 2, [](int64_t) {});
+        team.for_each(kCells, [&](int64_t i) {
+          previous[static_cast<size_t>(i)] = cells[static_cast<size_t>((i + 3) % kCells)];
+        });
+      }
+    });
+    CHECK(wrong == 0 && previous == std::vector<int64_t>(kCells, loops), "team %d: %d stale reads", team_number,
+          wrong.load());
+  }
+}
+
 void test_writes_are_seen_after_a_barrier() {
   std::vector<int64_t> values(4, 0);
   std::atomic<int> wrong{0};
@@ -338,6 +364,7 @@ int main() {
     void (*run)();
   } tests[] = {
       {"teams", test_teams},
+      {"chained_loops", test_chained_loops},
       {"barrier", test_writes_are_seen_after_a_barrier},
       {"callers", test_many_callers},
       {"fork", test_fork},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import cases_checkpoints
 import cases_configuration
+import cases_inputs
 import cases_safetensors
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ TABLES = {
     "safetensors": cases_safetensors.CASES,
     "configuration": cases_configuration.CASES,
     "checkpoints": cases_checkpoints.CASES,
+    "inputs": cases_inputs.CASES,
 }
 ALL = [(f"{table}: {case.name}", case) for table, cases in TABLES.items() for case in cases]
 
