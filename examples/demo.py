@@ -57,7 +57,8 @@ def main() -> None:
     per_text = (time.perf_counter() - begin) / len(texts)
 
     threads = bertcpp.get_num_threads()
-    print(f"\nbertcpp {bertcpp.__version__}: {bertcpp.instruction_set()} kernels, {threads} thread(s)")
+    noun = "thread" if threads == 1 else "threads"
+    print(f"\nbertcpp {bertcpp.__version__}: {bertcpp.instruction_set()} kernels, {threads} {noun}")
     print(f"  import                     {1e3 * (loading - started):8.1f} ms")
     print(f"  load the model             {1e3 * (loaded - loading):8.1f} ms")
     print(f"  first embedding            {1e3 * (first - loaded):8.1f} ms")
