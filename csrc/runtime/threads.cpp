@@ -133,20 +133,21 @@ class TeamState {
     if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 < count) return;
     finished_.store(0, std::memory_order_relaxed);
     ticket_.store(uint64_t{loop + 1} << 32, std::memory_order_release);
-    open_next(loop);
+    open_next();
   }
 
  private:
   // An empty loop ends with the first member that comes to it.
   int64_t skip(uint32_t loop) {
     uint64_t ticket = uint64_t{loop} << 32;
-    if (ticket_.compare_exchange_strong(ticket, uint64_t{loop + 1} << 32, std::memory_order_acq_rel)) open_next(loop);
+    if (ticket_.compare_exchange_strong(ticket, uint64_t{loop + 1} << 32, std::memory_order_acq_rel)) open_next();
     return 0;
   }
 
-  // After the ticket: whoever sees this number must find the next loop's ticket.
-  void open_next(uint32_t loop) {
-    loops_done_.store(loop + 1, std::memory_order_release);
+  // After the ticket: whoever sees this number must find the next loop's ticket. It only counts up: others may have ended
+  // the next loop before this member comes to say that its own is over.
+  void open_next() {
+    loops_done_.fetch_add(1, std::memory_order_acq_rel);
     loops_done_.notify_all();
   }
 
