@@ -58,7 +58,7 @@ def as_array(value: Any, name: str) -> AnyArray:
 
 def _from_torch(tensor: Any, name: str) -> AnyArray:
     torch = sys.modules["torch"]
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         raise InputError(f"{name} lies on {tensor.device}; bertcpp computes on the CPU: pass {name}.cpu()")
     if tensor.layout is not torch.strided:
         raise InputError(f"{name} has the layout {tensor.layout}; pass {name}.to_dense()")

@@ -31,10 +31,9 @@ class ModelOutput(OrderedDict[str, Any]):
     """
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            value = getattr(self, field.name)
+        for name, value in self.__dict__.items():  # the fields, in their order
             if value is not None:
-                super().__setitem__(field.name, value)
+                super().__setitem__(name, value)
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The fields that are not None, in their order."""
@@ -58,7 +57,7 @@ class ModelOutput(OrderedDict[str, Any]):
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]  # a dataclass
 
     def __delitem__(self, key: str) -> NoReturn:
         self._refuse("__delitem__")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["InputLimits", "PackedBatch", "Packer"]
 
 _MAX_TOKENS = 2**31 - 1  # offsets are int32
-_UNSIGNED = {"int8": np.uint8, "int16": np.uint16, "int32": np.uint32, "int64": np.uint64}
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}  # by bytes
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,11 @@ class Packer:
         columns = (cells % length).astype(np.int32)
         # Distances between columns are those between packed tokens where every row is kept from its first column on.
         whole_prefix = key_lens is None and bool((kept[:, 1:] <= kept[:, :-1]).all())
+        if self.limits.relative_positions and not whole_prefix and length > 2 * self.limits.max_position_embeddings:
+            raise InputError(
+                f"input_ids has {length} columns, too many for a mask with holes or padding on the left; cut off columns "
+                "that no row uses"
+            )
         return PackedBatch(
             input_ids=None if ids is None else ids.reshape(-1)[cells],
             inputs_embeds=None if embeds is None else _float32(embeds.reshape(batch * length, -1)[cells]),
@@ -334,7 +339,7 @@ def _outside(array: AnyArray, bound: int, name: str) -> tuple[int, int, int] | N
     if kind not in "iu":
         raise InputError(f"{name} must be integers, not {array.dtype}")
     # As unsigned numbers the negative ones are the largest: one pass checks both ends.
-    unsigned = array.view(_UNSIGNED[array.dtype.name]) if kind == "i" else array
+    unsigned = array.view(_UNSIGNED[array.dtype.itemsize]) if kind == "i" else array
     if int(unsigned.max()) < bound:
         return None
     row, column = (int(place) for place in np.argwhere(unsigned >= bound)[0])

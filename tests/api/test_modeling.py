@@ -273,7 +273,7 @@ def test_robertas_children_read_each_others_checkpoints(name: str, checkpoints: 
 def test_unknown_families_are_named(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     path = changed(checkpoints["bert"], tmp_path / "gpt", model_type="gpt2")
     for model in (bertcpp.AutoModel, bertcpp.BertModel):
-        with pytest.raises(errors.UnknownArchitectureError, match="'gpt2'.*bert"):
+        with pytest.raises(errors.UnknownArchitectureError, match=r"'gpt2'.*bert"):
             model.from_pretrained(path)
 
 

@@ -84,6 +84,14 @@ def test_robertas_positions_count_what_is_not_padding_whatever_the_mask_says() -
     assert packer.pack(inputs_embeds=np.zeros((1, 2, 3))).position_ids.tolist() == [2, 3]
 
 
+def test_padding_on_the_left_of_relative_positions_has_an_end() -> None:
+    ids = np.full((1, 40), 5)
+    assert Packer(MPNET).pack(ids, np.arange(40)[None] < 9).cu_seqlens[-1] == 9
+    assert Packer(BERT).pack(ids, np.arange(40)[None] < 9).cu_seqlens[-1] == 9
+    with pytest.raises(InputError, match="40 columns, too many for a mask with holes or padding on the left"):
+        Packer(MPNET).pack(ids, np.arange(40)[None] > 30)
+
+
 def same(one: PackedBatch, other: PackedBatch) -> bool:
     names = ("input_ids", "cu_seqlens", "position_ids", "token_type_ids", "cells")
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
