@@ -236,8 +236,8 @@ class Packer:
         whole_prefix = key_lens is None and bool((kept[:, 1:] <= kept[:, :-1]).all())
         if self.limits.relative_positions and not whole_prefix and length > 2 * self.limits.max_position_embeddings:
             raise InputError(
-                f"input_ids has {length} columns, too many for a mask with holes or padding on the left; cut off columns "
-                "that no row uses"
+                f"input_ids has {length} columns, too many for a mask with holes or padding on the left; cut off "
+                "the columns that no row uses"
             )
         return PackedBatch(
             input_ids=None if ids is None else ids.reshape(-1)[cells],
