@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import cases_checkpoints
 import cases_configuration
+import cases_embedding
+import cases_engine
 import cases_inputs
 import cases_safetensors
+import cases_tokenizer
 import numpy as np
 import pytest
 from case import Case, Raises, Works
@@ -26,6 +29,9 @@ TABLES = {
     "configuration": cases_configuration.CASES,
     "checkpoints": cases_checkpoints.CASES,
     "inputs": cases_inputs.CASES,
+    "tokenizer": cases_tokenizer.CASES,
+    "embedding": cases_embedding.CASES,
+    "engine": cases_engine.CASES,
 }
 ALL = [(f"{table}: {case.name}", case) for table, cases in TABLES.items() for case in cases]
 
@@ -78,4 +84,4 @@ def assert_same(ours: Any, theirs: Any) -> None:
 def test_there_are_many_cases_and_each_is_named_once() -> None:
     names = [name for name, _ in ALL]
     assert len(set(names)) == len(names)
-    assert len(names) >= 80
+    assert len(names) >= 400

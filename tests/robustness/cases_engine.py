@@ -1,0 +1,184 @@
+"""The engine called by itself, and what the environment asks of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from case import Case, Raises, Works
+
+import bertcpp
+from bertcpp import _core
+from bertcpp.architectures import engine_config, engine_weights, load_encoder
+from bertcpp.checkpoints import open_weights
+from bertcpp.errors import ConfigError, InputError, TokenIdError, WeightMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workshop import Workshop
+
+IDS = np.array([2, 5, 6, 3], np.int32)
+ENDS = np.array([0, 4], np.int32)
+PLACES = np.arange(4, dtype=np.int32)
+
+
+def forward(name: str, error: type, message: str, *args: Any, **options: Any) -> Raises:
+    return Raises(name, lambda w: load_encoder(w.folder)[0].forward(*args, **options), error, message)
+
+
+def built(name: str, change: Callable[[dict[str, Any], dict[str, Any]], Any], error: type, message: str) -> Raises:
+    """An engine of changed settings and weights."""
+
+    def act(w: Workshop) -> Any:
+        config = bertcpp.AutoConfig.from_pretrained(w.folder)
+        settings: dict[str, Any] = {**engine_config(config), "has_pooler": True}
+        weights: dict[str, Any] = engine_weights(config, open_weights(w.folder))[0]
+        change(settings, weights)
+        return _core.Encoder(settings, weights)
+
+    return Raises(name, act, error, message)
+
+
+class ChildError(Exception):
+    """What another process raised."""
+
+
+def in_child(code: str, **environment: str) -> Callable[[Workshop], str]:
+    """Run code in a process of that environment; its exception comes back as a `ChildError`."""
+
+    def act(w: Workshop) -> str:
+        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "FOLDER": str(w.folder), **environment}
+        done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 1), f"the process ended with {done.returncode}: {done.stderr}"
+        if done.returncode:
+            raise ChildError(done.stderr.strip().splitlines()[-1])
+        return done.stdout.strip()
+
+    return act
+
+
+LOAD = "import os, bertcpp; bertcpp.AutoModel.from_pretrained(os.environ['FOLDER'])"
+SHOW = "import bertcpp; print(bertcpp.instruction_set())"
+LACKING = (
+    "avx512"
+    if "avx512" not in _core.instruction_sets()
+    else "neon"
+    if "neon" not in _core.instruction_sets()
+    else "avx2"
+)
+
+CASES: list[Case] = [
+    # The instruction set.
+    Raises(
+        "an instruction set that is not there",
+        in_child(SHOW, BERTCPP_ISA=LACKING),
+        ChildError,
+        rf"bertcpp\.errors\.InstructionSetError: .*{LACKING}",
+    ),
+    Raises(
+        "an instruction set that is not there, at a model's loading",
+        in_child(LOAD, BERTCPP_ISA=LACKING),
+        ChildError,
+        rf"InstructionSetError: .*{LACKING}.*scalar",
+    ),
+    Raises(
+        "an instruction set that nobody knows",
+        in_child(LOAD, BERTCPP_ISA="mmx"),
+        ChildError,
+        "InstructionSetError: .*mmx.*scalar",
+    ),
+    Works("scalar code", in_child(SHOW, BERTCPP_ISA="scalar"), lambda w: "scalar"),
+    Works("no wish", in_child(SHOW, BERTCPP_ISA=""), lambda w: _core.instruction_sets()[0]),
+    # Threads.
+    Raises("no threads", lambda w: bertcpp.set_num_threads(0), InputError, "0"),
+    Raises("fewer than no threads", lambda w: bertcpp.set_num_threads(-3), InputError, "must be between 1 and 1024"),
+    Raises("too many threads", lambda w: bertcpp.set_num_threads(10**6), InputError, "1000000"),
+    Raises("half a thread", lambda w: bertcpp.set_num_threads(0.5), TypeError, "set_num_threads"),  # type: ignore[arg-type]
+    # Packed batches.
+    forward("ids of two dimensions", InputError, "input_ids must have the shape", IDS[None], ENDS, PLACES),
+    forward("ids of floats", InputError, "input_ids must be an array of int32", IDS.astype(float), ENDS, PLACES),
+    forward("ids in a list", InputError, "input_ids must be a NumPy array, not list", IDS.tolist(), ENDS, PLACES),
+    forward(
+        "an id past the vocabulary",
+        TokenIdError,
+        r"input_ids\[1\] is 15, but the vocabulary has 15",
+        np.array([2, 15, 6, 3], np.int32),
+        ENDS,
+        PLACES,
+    ),
+    forward("a negative id", TokenIdError, r"input_ids\[0\] is -1", np.array([-1, 5, 6, 3], np.int32), ENDS, PLACES),
+    forward("an id of 2**40", InputError, "does not fit in int32", np.array([2**40, 5, 6, 3]), ENDS, PLACES),
+    forward("too few positions", InputError, "input_ids must have the shape", IDS, ENDS, PLACES[:3]),
+    forward("a position past the table", TokenIdError, r"position_ids\[3\] is 16", IDS, ENDS, PLACES + 13),
+    forward("offsets that begin late", InputError, "cu_seqlens must start with 0", IDS, ENDS + 1, PLACES),
+    forward("offsets that end early", InputError, "cu_seqlens ends with 3", IDS, np.array([0, 3], np.int32), PLACES),
+    forward("offsets past the end", InputError, "cu_seqlens must rise", IDS, np.array([0, 5], np.int32), PLACES),
+    forward("offsets that stand still", InputError, "rise strictly", IDS, np.array([0, 2, 2, 4], np.int32), PLACES),
+    forward("offsets that fall", InputError, "rise strictly", IDS, np.array([0, 3, 2, 4], np.int32), PLACES),
+    forward("no offsets", InputError, "cu_seqlens is empty", IDS, ENDS[:0], PLACES),
+    forward("one offset", InputError, "at least one sequence", IDS, ENDS[:1], PLACES),
+    forward("no tokens", InputError, "", IDS[:0], np.array([0, 0], np.int32), PLACES[:0]),
+    forward("types past the table", TokenIdError, r"token_type_ids\[0\] is 2", IDS, ENDS, PLACES, PLACES + 2),
+    forward("no keys", InputError, r"key_lens\[0\] is 0", IDS, ENDS, PLACES, key_lens=np.array([0], np.int32)),
+    forward(
+        "more keys than tokens", InputError, r"key_lens\[0\] is 5", IDS, ENDS, PLACES, key_lens=np.array([5], np.int32)
+    ),
+    forward("negative threads", InputError, "num_threads must lie between 0", IDS, ENDS, PLACES, num_threads=-1),
+    forward("neither ids nor embeddings", InputError, "give either input_ids or inputs_embeds", None, ENDS, PLACES),
+    Raises(
+        "an unknown pooling",
+        lambda w: load_encoder(w.folder)[0].embed(IDS, ENDS, PLACES, pooling=["median"]),
+        InputError,
+        'no pooling mode "median"',
+    ),
+    Raises(
+        "no pooling",
+        lambda w: load_encoder(w.folder)[0].embed(IDS, ENDS, PLACES, pooling=[]),
+        InputError,
+        "pooling names no mode",
+    ),
+    # Settings and weights.
+    built("a setting missing", lambda c, t: c.pop("vocab_size"), ConfigError, "vocab_size"),
+    built("a setting of 0", lambda c, t: c.update(hidden_size=0), ConfigError, "hidden_size"),
+    built("a setting in a word", lambda c, t: c.update(hidden_size="8"), ConfigError, "hidden_size"),
+    built("heads that do not divide", lambda c, t: c.update(num_attention_heads=3), ConfigError, "not a multiple"),
+    built("an unknown activation", lambda c, t: c.update(hidden_act="x"), ConfigError, "unknown activation 'x'"),
+    built("more layers", lambda c, t: c.update(num_hidden_layers=2), WeightMismatchError, r"layers\.1\."),
+    built(
+        "a weight missing", lambda c, t: t.pop("layers.0.ffn.up.bias"), WeightMismatchError, r"layers\.0\.ffn\.up\.bias"
+    ),
+    built(
+        "a weight of another shape",
+        lambda c, t: t.update({"pooler.bias": np.ones(9, np.float32)}),
+        WeightMismatchError,
+        r"pooler\.bias",
+    ),
+    built(
+        "a weight of another dtype", lambda c, t: t.update({"pooler.bias": np.ones(8)}), WeightMismatchError, "float64"
+    ),
+    built(
+        "a weight in a list",
+        lambda c, t: t.update({"pooler.bias": [1.0] * 8}),
+        WeightMismatchError,
+        "NumPy array, not list",
+    ),
+    Raises(
+        "a head of three dimensions", lambda w: _core.Linear(np.ones((2, 2, 2), np.float32)), WeightMismatchError, ""
+    ),
+    Raises(
+        "a head with an unknown activation",
+        lambda w: _core.Linear(np.ones((2, 2), np.float32), None, "x"),
+        ConfigError,
+        "'x'",
+    ),
+    Raises(
+        "a head given another width",
+        lambda w: _core.Linear(np.ones((2, 3), np.float32))(np.ones((1, 4), np.float32)),
+        InputError,
+        "shape",
+    ),
+]
