@@ -18,7 +18,7 @@ from .special_tokens import SPECIAL_TOKEN_NAMES, TokenizerVocabulary
 if TYPE_CHECKING:
     from .tokenizer_families import TokenizerFamily
 
-__all__ = ["LengthRules", "SequenceBuilder", "whole_number"]
+__all__ = ["LengthRules", "SequenceBuilder", "checked_side", "whole_number"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,12 @@ def _strategy(name: str, value: Any, when_true: str, when_false: str, known: Seq
     return str(value)
 
 
-def _side(name: str, value: Any) -> str:
+def checked_side(name: str, value: Any) -> str:
+    """Check a side that a caller passed.
+
+    Raises:
+        InputError: it is neither ``"right"`` nor ``"left"``.
+    """
     if value not in ("right", "left"):
         raise InputError(f"{name} must be 'right' or 'left', not {value!r}")
     return str(value)
@@ -90,8 +95,8 @@ class SequenceBuilder(TokenizerVocabulary):
         )
         self._family = family
         self.model_max_length = _limit(options.get("model_max_length", options.get("max_len")))
-        self.padding_side = _side("padding_side", options.get("padding_side", "right"))
-        self.truncation_side = _side("truncation_side", options.get("truncation_side", "right"))
+        self.padding_side = checked_side("padding_side", options.get("padding_side", "right"))
+        self.truncation_side = checked_side("truncation_side", options.get("truncation_side", "right"))
         self.model_input_names = list(options.get("model_input_names") or family.model_input_names)
         self.split_special_tokens = bool(options.get("split_special_tokens", False))
         self.pad_token_type_id = 0
@@ -309,7 +314,7 @@ class SequenceBuilder(TokenizerVocabulary):
             inputs["attention_mask"] = [[1] * len(row) for row in inputs[main]]
         if rows and rules.padding != "do_not_pad":
             length = self._padded_length([len(row) for row in inputs[main]], rules, pad_to_multiple_of)
-            self._pad_rows(inputs, length, _side("padding_side", padding_side or self.padding_side))
+            self._pad_rows(inputs, length, checked_side("padding_side", padding_side or self.padding_side))
         if single:
             inputs = {key: value[0] for key, value in inputs.items()}
         return BatchEncoding(inputs, tensor_type=return_tensors)

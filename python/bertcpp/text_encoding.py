@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .batch_encoding import BatchEncoding, require_tensor_type
 from .errors import BertcppError, InputError, InputTypeError, TokenizerError
-from .sequence_building import LengthRules, SequenceBuilder, whole_number
+from .sequence_building import LengthRules, SequenceBuilder, checked_side, whole_number
 from .token_ids import EncodedIds, encode_token_ids
 from .tokenizer_backend import Truncation, check_cuts
 
@@ -163,7 +163,7 @@ class TextEncoder(SequenceBuilder):
             rules=self._length_rules(padding, truncation, max_length, pad_to_multiple_of, verbose),
             stride=whole_number("stride", stride),
             pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=self._checked_side(padding_side),
+            padding_side=checked_side("padding_side", self.padding_side if padding_side is None else padding_side),
             columns=self._columns(
                 return_token_type_ids,
                 return_attention_mask,
@@ -182,12 +182,6 @@ class TextEncoder(SequenceBuilder):
         if labels is not None:
             encoded["labels"] = labels["input_ids"]
         return encoded
-
-    def _checked_side(self, side: str | None) -> str:
-        side = self.padding_side if side is None else side
-        if side not in ("right", "left"):
-            raise InputError(f"padding_side must be 'right' or 'left', not {side!r}")
-        return side
 
     def _columns(
         self, types: bool | None, mask: bool | None, special: bool, offsets: bool, length: bool
@@ -298,7 +292,8 @@ class TextEncoder(SequenceBuilder):
                 f"use at least {special}, or add_special_tokens=False"
             )
         length = min(rules.max_length, 2**31)
-        truncation = Truncation(length, wanted.stride, rules.truncation, self.truncation_side)
+        side = checked_side("truncation_side", self.truncation_side)
+        truncation = Truncation(length, wanted.stride, rules.truncation, side)
         # The library panics where the stride is not less than what stays of a text; it is less for most.
         if wanted.stride > 0 and (pairs or wanted.stride >= length - special):
             self._check_truncation(inputs, wanted, truncation)
@@ -379,12 +374,13 @@ class TextEncoder(SequenceBuilder):
                 raise InputError(f"max_length={max_length} has no room for the {special} special tokens")
         if isinstance(texts, str) or not isinstance(texts, Sequence):
             raise InputError(f"texts must be a list of strings, not {type(texts).__name__}")
+        side = checked_side("truncation_side", self.truncation_side)
         inputs: Sequence[Any] = texts
         if pairs is not None:
             if len(pairs) != len(texts):
                 raise InputError(f"texts has {len(texts)} entries but pairs has {len(pairs)}")
             inputs = list(zip(texts, pairs, strict=True))
         try:
-            return encode_token_ids(self.backend_tokenizer, inputs, max_length, self.truncation_side)
+            return encode_token_ids(self.backend_tokenizer, inputs, max_length, side)
         except Exception as error:  # whatever the library raises is explained
             raise _explained(inputs, False, error) from error

@@ -55,7 +55,16 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-UNLIMITED_LENGTH = int(1e30)  # transformers' model_max_length where a checkpoint names none
+# What transformers' from_pretrained also takes, and what has no meaning here.
+WITHOUT_EFFECT = (
+    "config",
+    "from_slow",
+    "proxies",
+    "resume_download",
+    "trust_remote_code",
+    "use_auth_token",
+    "use_fast",
+)
 NOT_SAVED = (
     "name_or_path",
     "tokenizer_file",
@@ -199,6 +208,7 @@ class PreTrainedTokenizer(TextEncoder):
     def _from_folder(cls, folder: Path, name: str, overrides: Mapping[str, Any]) -> Self:
         config = folder / "tokenizer_config.json"
         options = read_json_object(config) if config.is_file() else {}
+        overrides = {key: value for key, value in overrides.items() if key not in WITHOUT_EFFECT}
         saved_class = options.get("tokenizer_class")
         if isinstance(saved_class, str) and saved_class.removesuffix("Fast") != cls.family.name:
             logger.warning(
@@ -379,8 +389,6 @@ class AutoTokenizer:
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
-        use_fast: bool = True,
-        trust_remote_code: bool = False,
         **options: Any,
     ) -> PreTrainedTokenizer:
         """Load the tokenizer of a checkpoint, with the class that tokenizer_config.json or else config.json names.
@@ -393,9 +401,8 @@ class AutoTokenizer:
             token: for the hub's private models.
             revision: a branch, tag or commit of the hub's.
             subfolder: the folder inside the checkpoint.
-            use_fast: accepted for compatibility; every tokenizer is fast.
-            trust_remote_code: accepted for compatibility; no code of a checkpoint is ever run.
-            options: settings that take the place of the checkpoint's own.
+            options: settings that take the place of the checkpoint's own; ``use_fast``, ``trust_remote_code`` and the
+                like have no effect: every tokenizer is fast, and no code of a checkpoint is run.
 
         Raises:
             CheckpointError: there is no such checkpoint.

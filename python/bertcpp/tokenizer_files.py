@@ -119,12 +119,28 @@ def load_tokenizer_json(path: StrPath) -> Tokenizer:
     if not Path(path).is_file():
         raise TokenizerError(f"{path}: no such file")
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception for whatever is wrong inside
         raise TokenizerError(
             f"{path}: not a tokenizer.json that the installed tokenizers library reads ({error}): "
             "download the file again, or upgrade tokenizers"
         ) from error
+    _require_sound_templates(path, _state(tokenizer.post_processor))
+    return tokenizer
+
+
+def _require_sound_templates(path: StrPath, state: Mapping[str, Any]) -> None:
+    """Refuse a template that names special tokens it does not define: the library would panic at the first text."""
+    for part in state.get("processors", ()):
+        _require_sound_templates(path, part)
+    if state.get("type") != "TemplateProcessing":
+        return
+    pieces = [*state["single"], *state["pair"]]
+    named = {piece["SpecialToken"]["id"] for piece in pieces if "SpecialToken" in piece}
+    if undefined := sorted(named - set(state["special_tokens"])):
+        raise TokenizerError(
+            f"{path}: its post_processor names {undefined[0]!r} without defining it: download the file again"
+        )
 
 
 def build_tokenizer(family: TokenizerFamily, files: Mapping[str, StrPath], options: Mapping[str, Any]) -> Tokenizer:

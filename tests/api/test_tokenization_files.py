@@ -303,6 +303,29 @@ DAMAGE: list[tuple[str, str | bytes | None]] = [
 ]
 
 
+def test_template_of_undefined_tokens(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The library would panic at the first text."""
+    source = json.loads((folders["BertTokenizer"] / "tokenizer.json").read_text())
+    template = source["post_processor"]
+    del template["special_tokens"]["[SEP]"]
+    for nested in (False, True):
+        source["post_processor"] = {"type": "Sequence", "processors": [template]} if nested else template
+        path = tmp_path / f"{nested}.json"
+        path.write_text(json.dumps(source))
+        with pytest.raises(TokenizerError, match=r"'\[SEP\]' without defining it"):
+            bertcpp.BertTokenizer(tokenizer_file=path)
+
+
+def test_options_that_mean_nothing_here(folders: dict[str, Path], tmp_path: Path) -> None:
+    options = {"use_fast": False, "trust_remote_code": True, "config": object(), "proxies": None}
+    for cls in (bertcpp.BertTokenizer, bertcpp.AutoTokenizer):
+        tokenizer = cls.from_pretrained(folders["BertTokenizer"], **options)
+        assert not options.keys() & tokenizer.init_kwargs.keys()
+        tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(TokenizerError, match="cannot be saved"):
+        bertcpp.BertTokenizer.from_pretrained(folders["BertTokenizer"], note=object()).save_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize(("name", "content"), DAMAGE, ids=[f"{name}-{i}" for i, (name, _) in enumerate(DAMAGE)])
 def test_damaged_files(folders: dict[str, Path], tmp_path: Path, name: str, content: str | bytes | None) -> None:
     folder = damaged(folders["BertTokenizer"], tmp_path / "files", name, content)
