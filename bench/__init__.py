@@ -1,0 +1,1 @@
+"""Benchmarks: kernels against the processor's peak, and bertcpp against other engines. See bench/README.md."""

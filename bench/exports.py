@@ -1,0 +1,142 @@
+"""Turns a checkpoint into the formats that other engines read, once, in a process of its own.
+
+python -m bench.exports KIND MODEL_FOLDER CACHE NAME
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import models
+from .machine import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUTS = ("last_hidden_state", "pooler_output")
+OPSET = 17
+
+
+def ensure(kind: str, model: models.Model, cache: Path) -> Path:
+    """The folder with this export of the model; made by a new process where it is missing."""
+    folder = _folder(kind, model, cache)
+    if not folder.is_dir():
+        command = [sys.executable, "-m", "bench.exports", kind, str(model.folder), str(cache), model.name]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{model.name} could not be exported as {kind}:\n{done.stderr[-2000:]}")
+    return folder
+
+
+def _folder(kind: str, model: models.Model, cache: Path) -> Path:
+    """Named after the versions that made it, so that an upgrade exports again."""
+    packages = EXPORTERS[kind][1]
+    made_by = "-".join(importlib.metadata.version(package).split("+")[0] for package in packages)
+    return cache / "exports" / model.name / f"{kind}-{made_by}"
+
+
+def _onnx(model: models.Model, folder: Path, cache: Path) -> None:
+    """By PyTorch's TorchScript exporter from the plain attention, which is what ONNX Runtime's optimizer recognizes."""
+    del cache
+    import torch
+    import transformers
+
+    class Exported(torch.nn.Module):
+        def __init__(self, bert: Any) -> None:
+            super().__init__()
+            self.bert = bert
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[Any, Any]:
+            output = self.bert(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+            return output.last_hidden_state, output.pooler_output
+
+    bert = transformers.BertModel.from_pretrained(model.folder, attn_implementation="eager").eval()
+    ids = torch.ones((2, 8), dtype=torch.int64)
+    axes = {name: {0: "batch", 1: "sequence"} for name in (*INPUTS, OUTPUTS[0])} | {OUTPUTS[1]: {0: "batch"}}
+    torch.onnx.export(
+        Exported(bert), (ids, ids, torch.zeros_like(ids)), str(folder / "model.onnx"), dynamo=False,
+        input_names=list(INPUTS), output_names=list(OUTPUTS), dynamic_axes=axes, opset_version=OPSET,
+    )  # fmt: skip
+
+
+def _optimized(model: models.Model, cache: Path) -> Any:
+    from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
+
+    fused = optimizer.optimize_model(
+        str(ensure("onnx", model, cache) / "model.onnx"), model_type="bert", num_heads=model.heads,
+        hidden_size=model.hidden, optimization_options=FusionOptions("bert"), opt_level=0, use_gpu=False,
+    )  # fmt: skip
+    statistics = fused.get_fused_operator_statistics()
+    if statistics["Attention"] != model.layers or statistics["BiasGelu"] != model.layers:
+        raise RuntimeError(f"the optimizer did not fuse every layer, so it would be measured unfairly: {statistics}")
+    return fused
+
+
+def _onnx_optimized(model: models.Model, folder: Path, cache: Path) -> None:
+    """Attention, bias with GELU, and residuals with norms fused by onnxruntime.transformers.optimizer."""
+    _optimized(model, cache).save_model_to_file(str(folder / "model.onnx"))
+
+
+def _onnx_int8(model: models.Model, folder: Path, cache: Path) -> None:
+    """Dynamic quantization of the optimized graph, weights per column."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    source = ensure("onnx_optimized", model, cache) / "model.onnx"
+    quantize_dynamic(source, folder / "model.onnx", per_channel=True, weight_type=QuantType.QInt8)
+
+
+def _openvino(model: models.Model, folder: Path, cache: Path) -> None:
+    """By openvino.convert_model from PyTorch's scaled dot product attention."""
+    del cache
+    import openvino
+    import torch
+    import transformers
+
+    bert = transformers.BertModel.from_pretrained(model.folder, attn_implementation="sdpa").eval()
+    ids = torch.ones((2, 8), dtype=torch.int64)
+    example = {"input_ids": ids, "attention_mask": ids, "token_type_ids": torch.zeros_like(ids)}
+    converted = openvino.convert_model(bert, example_input=example)
+    openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
+
+
+def _ctranslate2(model: models.Model, folder: Path, cache: Path) -> None:
+    del cache
+    import ctranslate2
+
+    ctranslate2.converters.TransformersConverter(str(model.folder)).convert(str(folder), force=True)
+
+
+# Each with the packages whose versions its result depends on.
+EXPORTERS: dict[str, tuple[Callable[[models.Model, Path, Path], None], tuple[str, ...]]] = {
+    "onnx": (_onnx, ("torch", "transformers")),
+    "onnx_optimized": (_onnx_optimized, ("torch", "onnxruntime")),
+    "onnx_int8": (_onnx_int8, ("torch", "onnxruntime")),
+    "openvino": (_openvino, ("torch", "openvino")),
+    "ctranslate2": (_ctranslate2, ("transformers", "ctranslate2")),
+}
+
+
+def main() -> None:
+    kind, source, cache_folder, name = sys.argv[1:5]
+    cache = Path(cache_folder)
+    model = models.from_folder(name, Path(source))
+    folder = _folder(kind, model, cache)
+    made = folder.with_name(folder.name + ".making")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        EXPORTERS[kind][0](model, made, cache)
+    made.rename(folder)
+
+
+if __name__ == "__main__":
+    main()
