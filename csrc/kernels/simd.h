@@ -41,6 +41,7 @@ constexpr int kNr = kNv * kWidth;
 using Vec = float __attribute__((vector_size(kWidth * 4)));
 using VecUnaligned = float __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
 using IntVec = int32_t __attribute__((vector_size(kWidth * 4)));
+using UintVec = uint32_t __attribute__((vector_size(kWidth * 4)));  // its sums wrap round
 using HalfVec = uint16_t __attribute__((vector_size(kWidth * 2)));
 using HalfVecUnaligned = uint16_t __attribute__((vector_size(kWidth * 2), aligned(2), may_alias));
 
