@@ -383,7 +383,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("family", EVERY_FAMILY)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_anything(all_sides: dict[str, Sides], family: str, data: st.DataObject) -> None:
     texts = data.draw(st.lists(CHARACTERS, min_size=1, max_size=4))

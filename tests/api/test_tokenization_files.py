@@ -54,16 +54,19 @@ def compare(sides: Sides) -> None:
 # Layouts.
 
 
-@pytest.mark.parametrize("family", WORD_PIECE)
+CASING: list[dict[str, Any]] = [
+    {},
+    {"do_lower_case": False},
+    {"do_lower_case": False, "strip_accents": True},
+    {"strip_accents": False},
+    {"tokenize_chinese_chars": False},
+]
+
+
 @pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"do_lower_case": False},
-        {"do_lower_case": False, "strip_accents": True},
-        {"strip_accents": False},
-        {"tokenize_chinese_chars": False},
-    ],
+    ("family", "options"),
+    [("BertTokenizer", options) for options in CASING]
+    + [(family, options) for family in WORD_PIECE[1:] for options in CASING[::2]],
 )
 def test_word_piece_from_vocab_txt(
     folders: dict[str, Path], family: str, options: dict[str, Any], tmp_path: Path
