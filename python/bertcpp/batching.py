@@ -23,14 +23,15 @@ __all__ = ["Progress", "Rows", "Tokens", "chunks", "splits", "token_budget"]
 T = TypeVar("T")
 
 # What is tokenized at once. The bound on characters keeps memory small and Ctrl-C quick where texts are books.
-CHUNK_TEXTS = 512
+CHUNK_TEXTS = 512  # or more, where so many threads compute that they would run dry
+CHUNK_TEXTS_PER_THREAD = 32
 CHUNK_CHARACTERS = 1 << 20
 
-# Arithmetic of one batch and thread, in floating-point operations: some tenths of a second, so that Ctrl-C is quick,
-# and enough rows that reading the weights from memory does not show.
-_BATCH_FLOP_PER_THREAD = 2e10
-_SMALLEST_BUDGET = 512
-_LARGEST_BUDGET = 1 << 16
+# Tokens of one batch for each thread. As many as keep a thread's share of the states in its L2 cache (measured: fewer
+# cost nothing down to 128, more cost up to 8 %), and arithmetic of half a second at most, so that Ctrl-C is quick.
+_TOKENS_PER_THREAD = 512
+_FEWEST_TOKENS_PER_THREAD = 128
+_FLOP_PER_THREAD = 5e10
 
 _PROGRESS_DELAY_S = 2.0
 
@@ -55,7 +56,8 @@ def token_budget(config: Mapping[str, Any], threads: int) -> int:
     """Return how many tokens one batch should hold for an encoder of this configuration (see ARCHITECTURE.md)."""
     hidden, intermediate = int(config["hidden_size"]), int(config["intermediate_size"])
     flop = 2 * int(config["num_hidden_layers"]) * (4 * hidden * hidden + 2 * hidden * intermediate)
-    return int(min(max(threads * _BATCH_FLOP_PER_THREAD / max(flop, 1), _SMALLEST_BUDGET), _LARGEST_BUDGET))
+    per_thread = min(max(_FLOP_PER_THREAD / max(flop, 1), _FEWEST_TOKENS_PER_THREAD), _TOKENS_PER_THREAD)
+    return int(threads * per_thread)
 
 
 def chunks(items: Iterable[T], size: int = CHUNK_TEXTS, characters: int = CHUNK_CHARACTERS) -> Iterator[list[T]]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from . import workers
-from .batching import CHUNK_TEXTS, Progress, Rows, chunks
+from . import _core
+from .batching import CHUNK_TEXTS, CHUNK_TEXTS_PER_THREAD, Progress, Rows, chunks
 from .embedding_model import ON_OVERFLOW, EmbeddingModel, OnOverflow, check_device, one_of, renamed
 from .errors import InputError, MissingDependencyError
 from .quantization import PRECISIONS, Precision, quantize_embeddings
@@ -297,7 +297,8 @@ class SentenceTransformer(EmbeddingModel):
 
     def _in_process(self, texts: Iterable[Any], request: Request, threads: int) -> Iterator[tuple[Any, Cuts]]:
         first = 0
-        for chunk in chunks(texts):
+        size = max(CHUNK_TEXTS, CHUNK_TEXTS_PER_THREAD * (threads or _core.get_num_threads()))
+        for chunk in chunks(texts, size):
             yield from self._encoder.blocks(chunk, request, first=first, num_threads=threads)
             first += len(chunk)
 
@@ -310,6 +311,8 @@ class SentenceTransformer(EmbeddingModel):
         devices: Any,
         chunk_size: int | None,
     ) -> Iterator[tuple[Any, Cuts]]:
+        from . import workers
+
         if pool is None:
             pool = self.start_multi_process_pool(list(devices))
             try:

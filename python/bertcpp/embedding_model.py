@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
-from . import _core, checkpoints, workers
+from . import _core, checkpoints
 from .pooling import read_settings
 from .sentence_encoder import SentenceEncoder
 from .similarity import SimilarityFunction
@@ -321,12 +321,16 @@ class EmbeddingModel:
             check_device(device)
         if not devices:
             raise ValueError("target_devices is empty; name one 'cpu' for each process, or pass None")
+        from . import workers  # the modules behind it are not loaded for those who want no processes
+
         build = functools.partial(SentenceEncoder.load, *self._load_arguments)
         return workers.start(build, len(devices), max(1, cpus // len(devices)))
 
     @staticmethod
     def stop_multi_process_pool(pool: dict[str, Any]) -> None:
         """End the processes of a pool."""
+        from . import workers
+
         workers.stop(pool)
 
     def __reduce__(self) -> tuple[Any, ...]:

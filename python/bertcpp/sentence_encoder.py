@@ -274,14 +274,15 @@ class SentenceEncoder:
         return vectors
 
     def _states(self, tokens: Tokens, num_threads: int) -> NDArray[np.float32]:
-        return self._core.forward(
+        outputs = self._core.forward(
             tokens.input_ids,
             tokens.cu_seqlens,
             self._positions(tokens),
             tokens.token_type_ids,
             pooler=False,
             num_threads=num_threads,
-        )["last_hidden_state"]
+        )
+        return outputs["last_hidden_state"]
 
     def _positions(self, tokens: Tokens) -> NDArray[np.int32]:
         """Return each token's row of the position table: 0, 1, 2 ... or, where padding has a row, what follows on it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import pickle
 import queue
 import signal
 from typing import TYPE_CHECKING, Any
@@ -123,8 +124,6 @@ def _work(build: Callable[[], SentenceEncoder], threads: int, inbox: Any, outbox
 
 
 def _picklable(error: Exception) -> Exception:
-    import pickle
-
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # an exception with arguments of its own; its text survives

@@ -213,13 +213,16 @@ def test_worker_processes(path: Path, rng: np.random.Generator) -> None:
 
 def test_ctrl_c_stops_between_batches(minilm: Path) -> None:
     script = f"""
-        import itertools, sys
+        import itertools, sys, time
         from bertcpp import SentenceTransformer
         model = SentenceTransformer({str(minilm)!r})
-        model.encode("ready")
-        print("started", flush=True)
+        texts = itertools.repeat("The weather is lovely today. " * 8)
+        since = time.monotonic()
+        for _ in itertools.islice(model.stream(texts), 4):
+            pass
+        print((time.monotonic() - since) / 4, flush=True)
         try:
-            model.encode(itertools.repeat("The weather is lovely today. " * 8))
+            model.encode(texts)
         except KeyboardInterrupt:
             model.encode("the model is as good as before")
             print("stopped", flush=True)
@@ -227,13 +230,14 @@ def test_ctrl_c_stops_between_batches(minilm: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
+        one_batch = float(process.stdout.readline())
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         since = time.monotonic()
         assert process.stdout.readline() == "stopped\n"
-        assert time.monotonic() - since < 2.5  # a second on a machine of one's own
-        assert process.wait(10) == 0
+        # A batch takes a tenth of a second, unless the machine is busy with other things.
+        assert time.monotonic() - since < 0.5 + 5 * one_batch
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.communicate()
@@ -264,8 +268,9 @@ def test_batches_shrink_as_models_grow() -> None:
             {"num_hidden_layers": layers, "hidden_size": hidden, "intermediate_size": 4 * hidden}, threads=2
         )
 
-    assert budget(6, 384) > budget(12, 768) >= budget(24, 1024) > 0
-    assert token_budget({"num_hidden_layers": 1, "hidden_size": 1, "intermediate_size": 1}, 64) <= 1 << 16
+    assert budget(2, 128) == 1024
+    assert budget(6, 384) > budget(12, 768) > budget(24, 1024) == 256
+    assert token_budget({"num_hidden_layers": 1, "hidden_size": 1, "intermediate_size": 1}, 64) == 64 * 512
 
 
 def test_rows_grow_in_place(rng: np.random.Generator) -> None:
