@@ -129,8 +129,9 @@ bool succeeds_in_child(const std::function<bool()>& body) {
   std::fflush(nullptr);
   const pid_t child = fork();
   if (child == 0) {
-    alarm(kAlarmSeconds / 2);
-    _exit(body() && testing::failures() == 0 ? 0 : 1);
+    alarm(kAlarmSeconds / 4);
+    const int before = testing::failures();
+    _exit(body() && testing::failures() == before ? 0 : 1);
   }
   int status = -1;
   return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -166,6 +167,10 @@ void test_fork() {
 }
 
 void test_fork_while_others_compute() {
+#if defined(__SANITIZE_ADDRESS__)
+  // The sanitizer's allocator does not unlock itself in a child: other threads that allocate must not run at the fork.
+  return;
+#else
   std::atomic<bool> stop{false};
   std::vector<std::thread> busy;
   for (int i = 0; i < 3; ++i) {
@@ -176,6 +181,7 @@ void test_fork_while_others_compute() {
   for (int i = 0; i < 20; ++i) CHECK(succeeds_in_child(teams_of_all_sizes), "fork %d", i);
   stop = true;
   for (std::thread& thread : busy) thread.join();
+#endif
 }
 
 void test_thread_settings() {
