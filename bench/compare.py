@@ -96,8 +96,8 @@ def largest_difference(result: np.ndarray[Any, Any], reference: np.ndarray[Any, 
     if result.ndim != 3 or result.shape[0] != len(lengths) or result.shape[2] != reference.shape[2]:
         raise ValueError(f"a result of shape {result.shape} in place of {reference.shape}")
     pairs = [(result[i, :n], reference[i, :n]) for i, n in enumerate(lengths)]
-    difference = max(float(np.abs(a - b).max()) for a, b in pairs)
-    return difference / max(float(np.abs(b).max()) for _, b in pairs)
+    difference = np.max([np.abs(a - b).max() for a, b in pairs])  # NumPy's max, unlike Python's, keeps NaN
+    return float(difference / np.max([np.abs(b).max() for _, b in pairs]))
 
 
 def measure_shape(

@@ -5,6 +5,7 @@ An engine offers every sensible way that it has to run a batch; the fastest on t
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,8 +41,8 @@ class Engine(ABC):
         """Read the model; everything that one process needs to do once."""
 
     @abstractmethod
-    def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
-        """Every way to run this batch; each run returns float32 `[batch, sequence, hidden]`."""
+    def ways(self, batch: Any) -> Iterator[tuple[str, Run]]:
+        """Every way to run this Batch (of text_engines: list of texts); each run returns a float32 array."""
 
     @classmethod
     def missing(cls) -> list[str]:
@@ -77,7 +78,7 @@ class Torch(Engine):
 
     name = "torch"
     packages = ("torch", "transformers")
-    dtypes = ("float32", "bfloat16", "int8")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "int8")
 
     def load(self) -> None:
         import torch
@@ -107,7 +108,7 @@ class TorchCompile(Torch):
     """torch.compile, specialized for the shape, weights frozen. Needs a C++ compiler and half a minute a shape."""
 
     name = "torch.compile"
-    dtypes = ("float32", "bfloat16")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
 
     def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
         import torch
@@ -130,7 +131,7 @@ class OnnxRuntime(Engine):
 
     name = "onnxruntime"
     packages = ("onnxruntime", "onnx", "torch", "transformers")  # the last three to export
-    dtypes = ("float32", "int8")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "int8")
 
     def load(self) -> None:
         import onnxruntime
@@ -148,7 +149,16 @@ class OnnxRuntime(Engine):
     def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
         feed = {name: getattr(batch, name) for name in exports.INPUTS}
         for way, session in self.sessions.items():
-            yield way, lambda session=session: session.run(["last_hidden_state"], feed)[0]
+            yield way, functools.partial(first_output, session, feed)
+
+
+def first_output(session: Any, feed: dict[str, Array]) -> Array:
+    """The hidden states of an ONNX Runtime session; the pooler is not asked for."""
+    return session.run(["last_hidden_state"], feed)[0]
+
+
+def _infer(request: Any, inputs: list[Array]) -> Array:
+    return request.infer(inputs, share_outputs=True)[0]
 
 
 class OpenVino(Engine):
@@ -156,7 +166,7 @@ class OpenVino(Engine):
 
     name = "openvino"
     packages = ("openvino", "torch", "transformers")  # the last two to export
-    dtypes = ("float32", "bfloat16")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
 
     def load(self) -> None:
         import openvino
@@ -181,7 +191,7 @@ class OpenVino(Engine):
                 if shapes == "static":
                     graph.reshape({port: list(batch.input_ids.shape) for port in graph.inputs})
                 request = self.core.compile_model(graph, "CPU", self.settings).create_infer_request()
-                yield f"{source}, {shapes}", lambda request=request: request.infer(inputs, share_outputs=True)[0]
+                yield f"{source}, {shapes}", functools.partial(_infer, request, inputs)
 
 
 class CTranslate2(Engine):
@@ -189,7 +199,7 @@ class CTranslate2(Engine):
 
     name = "ctranslate2"
     packages = ("ctranslate2", "transformers", "torch")  # the last two to convert
-    dtypes = ("float32", "bfloat16", "int8")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "int8")
 
     def load(self) -> None:
         import ctranslate2

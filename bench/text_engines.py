@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from . import exports
-from .engines import Engine
+from .engines import Engine, first_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +24,6 @@ class TextEngine(Engine):
     """`ways` takes a list of texts; each run returns float32 `[texts, hidden]`, rows of length 1."""
 
     packages: ClassVar[tuple[str, ...]] = ()
-
-    def ways(self, batch: Any) -> Iterator[tuple[str, Run]]:
-        """See Engine.ways; `batch` is a list of texts."""
-        raise NotImplementedError
 
 
 class BertcppTexts(TextEngine):
@@ -85,7 +82,7 @@ class LeanOnnx:
         self.tokenizer.no_padding()
 
     def encode(self, texts: list[str], batch_size: int) -> np.ndarray[Any, Any]:
-        """Batches of similar lengths, padded to their longest."""
+        """Vectors `[texts, hidden]` of length 1, by batches of similar lengths padded to their longest."""
         encodings = self.tokenizer.encode_batch(texts)
         order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
         vectors = None
@@ -98,7 +95,7 @@ class LeanOnnx:
                 ids[row, : len(own)] = own
                 mask[row, : len(own)] = 1
             feed = dict(zip(exports.INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
-            hidden = self.session.run(["last_hidden_state"], feed)[0]
+            hidden = first_output(self.session, feed)
             weights = mask[..., None].astype(np.float32)
             pooled = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
             pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
@@ -114,7 +111,7 @@ class OnnxRuntimeTexts(TextEngine):
 
     name = "onnxruntime script"
     packages = ("onnxruntime", "tokenizers", "onnx", "torch", "transformers")  # the last three to export
-    dtypes = ("float32", "int8")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "int8")
 
     def load(self) -> None:
         kinds = {"onnx_optimized": "optimizer", "onnx": "session"} if self.dtype == "float32" else {"onnx_int8": "int8"}
@@ -128,7 +125,7 @@ class OnnxRuntimeTexts(TextEngine):
     def ways(self, batch: list[str]) -> Iterator[tuple[str, Run]]:
         for way, script in self.scripts.items():
             for size in BATCH_SIZES:
-                yield f"{way}, batches of {size}", lambda script=script, size=size: script.encode(batch, size)
+                yield f"{way}, batches of {size}", functools.partial(script.encode, batch, size)
 
 
 TEXT_ENGINES: dict[str, type[TextEngine]] = {

@@ -9,6 +9,7 @@ python -m bench.worker '{"kind": "hidden", "engine": ..., "model": ..., "folder"
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -96,7 +97,7 @@ def main() -> None:
     if answer(load):
         for line in sys.stdin:
             command = json.loads(line)
-            answer(lambda command=command: workers[0].carry_out(command))
+            answer(functools.partial(workers[0].carry_out, command))
 
 
 if __name__ == "__main__":
