@@ -150,6 +150,8 @@ class SentenceTransformer(EmbeddingModel):
         single = _is_single(inputs)
         texts = [inputs] if single else inputs
         total = _length(texts)
+        if convert_to_tensor or not convert_to_numpy:
+            _torch()  # its absence is said before anything is computed
         progress = Progress(_shown(show_progress_bar), total)
         workers_asked = len(device) if isinstance(device, (list, tuple)) else 0
         if pool is not None or workers_asked:
@@ -171,7 +173,7 @@ class SentenceTransformer(EmbeddingModel):
 
     @renamed(sentences="inputs")
     def encode_query(
-        self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, **kwargs: Any
+        self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, *more: Any, **kwargs: Any
     ) -> Any:
         """Embed queries: as `encode`, with the prompt `query` where neither a prompt nor its name is given.
 
@@ -185,11 +187,11 @@ class SentenceTransformer(EmbeddingModel):
         """
         if prompt_name is None and prompt is None and "query" in self.prompts:
             prompt_name = "query"
-        return self.encode(inputs, prompt_name, prompt, **{"task": "query", **kwargs})
+        return self.encode(inputs, prompt_name, prompt, *more, **{"task": "query", **kwargs})
 
     @renamed(sentences="inputs")
     def encode_document(
-        self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, **kwargs: Any
+        self, inputs: Any, prompt_name: str | None = None, prompt: str | None = None, *more: Any, **kwargs: Any
     ) -> Any:
         """Embed documents: as `encode`, with the first prompt of `document`, `passage`, `corpus` where none is given.
 
@@ -203,7 +205,7 @@ class SentenceTransformer(EmbeddingModel):
         """
         if prompt_name is None and prompt is None:
             prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
-        return self.encode(inputs, prompt_name, prompt, **{"task": "document", **kwargs})
+        return self.encode(inputs, prompt_name, prompt, *more, **{"task": "document", **kwargs})
 
     def stream(
         self,

@@ -75,8 +75,9 @@ def describe_checkpoint(name: str) -> dict[str, Any]:
     }
     with checkpoints.open_weights(parts.encoder) as weights:
         tensors = [weights[tensor] for tensor in weights]
-        facts["parameters"] = sum(tensor.size for tensor in tensors if tensor.dtype.kind != "i")
-        facts["stored_as"] = sorted({"bfloat16" if t.dtype.name == "uint16" else t.dtype.name for t in tensors})
+        numbers = [tensor for tensor in tensors if tensor.dtype.kind in "fu"]  # not the table of positions
+        facts["parameters"] = sum(tensor.size for tensor in numbers)
+        facts["stored_as"] = sorted({"bfloat16" if t.dtype.name == "uint16" else t.dtype.name for t in numbers})
     facts |= (
         _about_embedding(folder, parts) if modules else {"pooling": "not stated (SentenceTransformer takes the mean)"}
     )
@@ -111,7 +112,7 @@ def _shown(label: str, value: Any) -> str:
     if label in ("files", "caches"):
         width = max(len(name) for name in value)
         gap = "\n" + " " * (_LABEL_WIDTH + 3)
-        return gap.join(f"{name:{width}}  {_bytes(size)}" for name, size in value.items())
+        return gap.join(f"{name:{width}}  {_bytes(size, label == 'caches')}" for name, size in value.items())
     if label == "prompts":
         return ", ".join(f"{name} {text!r}" for name, text in value.items())
     if isinstance(value, list):
@@ -119,10 +120,12 @@ def _shown(label: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
+def _bytes(count: int, binary: bool) -> str:
+    """Return bytes in thousands, or for caches, which are made so, in powers of two."""
+    base, infix = (1024, "i") if binary else (1000, "")
+    size, unit = float(count), "B"
+    for larger in (f"K{infix}B", f"M{infix}B", f"G{infix}B"):
+        if size < base:
             break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size, unit = size / base, larger
+    return f"{size:.0f} {unit}" if binary or unit == "B" else f"{size:.1f} {unit}"

@@ -282,7 +282,8 @@ class SentenceEncoder:
             pooler=False,
             num_threads=num_threads,
         )
-        return outputs["last_hidden_state"]
+        states: NDArray[np.float32] = outputs["last_hidden_state"]
+        return states
 
     def _positions(self, tokens: Tokens) -> NDArray[np.int32]:
         """Return each token's row of the position table: 0, 1, 2 ... or, where padding has a row, what follows on it.

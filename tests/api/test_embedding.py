@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from embedding_checkpoints import HIDDEN, MODES, PAIRS, TEXTS, assert_close, encode, truth
+from safetensors.torch import load_file, save_file
 
 from bertcpp import SentenceTransformer
 from bertcpp.quantization import quantize_embeddings
@@ -91,6 +92,29 @@ def test_residual_of_dense(folder: Path, rng: np.random.Generator, out: int) -> 
     expected = np.tanh(pooled @ tensors["linear.weight"].T + tensors["linear.bias"])
     expected += pooled @ tensors["residual.weight"].T if out != HIDDEN else pooled
     assert_close(SentenceTransformer(folder).encode(TEXTS), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_modules_in_half_precision(folder: Path, rng: np.random.Generator, dtype: torch.dtype) -> None:
+    heads = [checkpoints.dense(rng, HIDDEN, 24), checkpoints.layer_norm(rng, 24)]
+    checkpoints.save_modules(folder, "new", ["mean"], heads)
+    for name in ("2_Dense", "3_LayerNorm"):
+        tensors = load_file(folder / name / "model.safetensors")
+        save_file({key: tensor.to(dtype) for key, tensor in tensors.items()}, folder / name / "model.safetensors")
+    agree(folder)
+
+
+def test_parts_in_folders_and_formats_of_their_own(folder: Path, rng: np.random.Generator) -> None:
+    files = [path for path in folder.iterdir() if path.is_file()]
+    checkpoints.save_modules(folder, "old", ["mean"], [checkpoints.dense(rng, HIDDEN, 24)])
+    (folder / "0_Transformer").mkdir()
+    for path in files:
+        path.rename(folder / "0_Transformer" / path.name)
+    modules = (folder / "modules.json").read_text().replace('"path": ""', '"path": "0_Transformer"')
+    (folder / "modules.json").write_text(modules)
+    torch.save(load_file(folder / "2_Dense/model.safetensors"), folder / "2_Dense/pytorch_model.bin")
+    (folder / "2_Dense/model.safetensors").unlink()
+    agree(folder)
 
 
 @pytest.mark.parametrize("family", checkpoints.TOKENIZERS)
