@@ -125,6 +125,21 @@ def test_an_embedding_as_wide_as_the_hidden_states_is_not_projected(
     reference.assert_agrees(model(**inputs), reference.answer(truth, **inputs))
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet"])
+def test_batches_that_the_engine_computes_in_pieces(
+    family: str, tiny_checkpoint: Callable[[str], Any], rng: np.random.Generator
+) -> None:
+    tiny = tiny_checkpoint(family)
+    inputs = random_inputs(rng, tiny.reference.config, batch=150, length=64)
+    inputs["attention_mask"] = reference.random_mask(rng, "left", 150, 64)
+    inputs["attention_mask"][40:60] = reference.random_mask(rng, "holes", 20, 64)
+    inputs["attention_mask"][100:] = 1
+    model = bertcpp.AutoModel.from_pretrained(tiny.path)
+    ours = model(**inputs, output_hidden_states=True, output_attentions=True)
+    expected = reference.answer(tiny.reference, **inputs, output_hidden_states=True, output_attentions=True)
+    reference.assert_agrees(ours, expected, inputs["attention_mask"] == 1)
+
+
 # Every activation of transformers that has no parameters of its own and needs no argument.
 ACTIVATIONS = [
     "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",

@@ -70,6 +70,14 @@ def test_recompositions_of_tiny_models(
     recompose(model, pool, RECOMPOSITIONS, 12, rng)
 
 
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_pieces_of_large_batches(family: str, tiny_checkpoint: Callable[[str], Any], rng: np.random.Generator) -> None:
+    """The engine cuts a batch of many tokens into pieces: where it cuts does not show."""
+    model = bertcpp.AutoModel.from_pretrained(tiny_checkpoint(family).path)
+    pool = random_pool(rng, model.config, [*range(30, 65, 2)])
+    recompose(model, pool, 10, 300, rng)
+
+
 def test_recompositions_of_real_text(minilm: Path, sentences: list[str], rng: np.random.Generator) -> None:
     model = bertcpp.AutoModel.from_pretrained(minilm)
     tokenizer = bertcpp.AutoTokenizer.from_pretrained(minilm)
