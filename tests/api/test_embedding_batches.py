@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from embedding_checkpoints import HIDDEN
 
-from bertcpp import SentenceTransformer
+from bertcpp import SentenceTransformer, batching
 from bertcpp.batching import Rows, chunks, splits, token_budget
 from bertcpp.errors import InputError, SequenceTooLongError
 
@@ -291,3 +291,16 @@ def test_a_progress_bar_on_request(model: SentenceTransformer, capfd: pytest.Cap
     assert "2/2" in capfd.readouterr().err
     model.encode(iter(["a", "b"]), show_progress_bar=True)
     assert "2 texts" in capfd.readouterr().err
+
+
+def test_a_progress_bar_on_a_terminal_for_long_work(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    for delay, shown in ((3600.0, False), (0.0, True)):
+        monkeypatch.setattr(batching, "_PROGRESS_DELAY_S", delay)
+        progress = batching.Progress(None, 9)
+        progress.update(4)
+        progress.update(5)
+        progress.close()
+        assert ("9/9" in capfd.readouterr().err) == shown
