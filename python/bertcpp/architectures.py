@@ -6,6 +6,7 @@ A new family is one more row, if its layers compute what the engine computes; no
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -252,18 +253,18 @@ def _check_encoder(config: PretrainedConfig) -> None:
     for name in ("is_decoder", "add_cross_attention"):
         if getattr(config, name):
             raise ConfigError(
-                f"{_where(config)}{name} is {getattr(config, name)!r}, but bertcpp computes encoders: set it to "
+                f"{_where(config)}{name} is {reprlib.repr(getattr(config, name))}, but bertcpp computes encoders: set it to "
                 "false if the checkpoint is one"
             )
     kind = config.position_embedding_type if "position_embedding_type" in config.defaults else "absolute"
     if kind != "absolute":
         raise ConfigError(
-            f"{_where(config)}position_embedding_type is {kind!r}, but bertcpp computes 'absolute' ones alone; use a "
+            f"{_where(config)}position_embedding_type is {reprlib.repr(kind)}, but bertcpp computes 'absolute' ones alone; use a "
             "checkpoint that was trained with these"
         )
-    if config.to_dict().get("pruned_heads"):
+    if getattr(config, "pruned_heads", None):
         raise ConfigError(
-            f"{_where(config)}pruned_heads is {config.pruned_heads!r}, but bertcpp computes all heads alike"
+            f"{_where(config)}pruned_heads is {reprlib.repr(config.pruned_heads)}, but bertcpp computes all heads alike"
         )
 
 
@@ -275,7 +276,7 @@ def _check_size(config: PretrainedConfig, name: str, least: int, most: int = 1 <
     value = getattr(config, name)
     if type(value) is not int or not least <= value <= most:
         rule = f"an integer between {least} and {most}" if most >= least else "possible with these sizes, but none is"
-        raise ConfigError(f"{_where(config)}{name} is {value!r}, but must be {rule}; correct config.json")
+        raise ConfigError(f"{_where(config)}{name} is {reprlib.repr(value)}, but must be {rule}; correct config.json")
     return value
 
 
@@ -283,7 +284,7 @@ def _number(config: PretrainedConfig, name: str) -> float:
     value = getattr(config, name)
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
         raise ConfigError(
-            f"{_where(config)}{name} is {value!r}, but must be a number of at least 0; correct config.json"
+            f"{_where(config)}{name} is {reprlib.repr(value)}, but must be a number of at least 0; correct config.json"
         )
     return float(value)
 
@@ -291,7 +292,7 @@ def _number(config: PretrainedConfig, name: str) -> float:
 def _text(config: PretrainedConfig, name: str) -> str:
     value = getattr(config, name)
     if not isinstance(value, str):
-        raise ConfigError(f"{_where(config)}{name} is {value!r}, but must be a string; correct config.json")
+        raise ConfigError(f"{_where(config)}{name} is {reprlib.repr(value)}, but must be a string; correct config.json")
     return value
 
 

@@ -6,6 +6,7 @@ it is checked where one is built (`bertcpp.architectures`).
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import InputError, UnknownArchitectureError
@@ -207,7 +208,7 @@ class AutoConfig(PretrainedConfig):
                 )
             return found
         if not isinstance(named, str) or named not in CONFIGS:
-            raise UnknownArchitectureError(f"{where}model_type {named!r} is not known; {known}")
+            raise UnknownArchitectureError(f"{where}model_type {reprlib.repr(named)} is not known; {known}")
         return CONFIGS[named]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import os
+import reprlib
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .checkpoints import locate, read_json
 from .errors import CheckpointNotFoundError, ConfigError, InputError, UnknownArchitectureError
@@ -15,9 +16,9 @@ from .errors import CheckpointNotFoundError, ConfigError, InputError, UnknownArc
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from typing_extensions import Self
-
 __all__ = ["PretrainedConfig"]
+
+Config = TypeVar("Config", bound="PretrainedConfig")
 
 _COMMON: Mapping[str, Any] = {
     "add_cross_attention": False,
@@ -110,7 +111,10 @@ class PretrainedConfig:
     def _set(self, name: Any, value: Any) -> None:
         if not isinstance(name, str) or hasattr(type(self), name):
             raise ConfigError(f"{self._where}{name!r} cannot be the name of a configuration's field; remove it")
-        self.__dict__[name] = copy.deepcopy(value) if isinstance(value, (dict, list)) else value
+        try:
+            self.__dict__[name] = copy.deepcopy(value) if isinstance(value, (dict, list)) else value
+        except RecursionError:
+            raise ConfigError(f"{self._where}{name} is nested too deep; remove it") from None
 
     def _set_labels(self, id2label: Any, num_labels: Any) -> None:
         if self.label2id is not None and not isinstance(self.label2id, dict):
@@ -119,7 +123,7 @@ class PretrainedConfig:
             self.num_labels = 2 if num_labels is None else num_labels
             return
         if not isinstance(id2label, dict):
-            raise ConfigError(f"{self._where}id2label is {id2label!r}, but must be an object")
+            raise ConfigError(f"{self._where}id2label is {reprlib.repr(id2label)}, but must be an object")
         try:
             self.id2label = {int(key): value for key, value in id2label.items()}  # JSON has strings for keys
         except (TypeError, ValueError) as error:
@@ -132,8 +136,8 @@ class PretrainedConfig:
 
     @num_labels.setter
     def num_labels(self, value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2**24:
-            raise ConfigError(f"{self._where}num_labels is {value!r}, but must be a number of labels")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2**20:
+            raise ConfigError(f"{self._where}num_labels is {reprlib.repr(value)}, but must be a number of labels")
         if len(self.__dict__.get("id2label", ())) != value or "id2label" not in self.__dict__:
             self.__dict__["id2label"] = {index: f"LABEL_{index}" for index in range(value)}
             self.__dict__["label2id"] = {name: index for index, name in self.id2label.items()}
@@ -155,7 +159,7 @@ class PretrainedConfig:
         return f"{name}: " if name else ""
 
     def _wrong(self, name: str, rule: str) -> ConfigError:
-        return ConfigError(f"{self._where}{name} is {getattr(self, name)!r}, but {rule}")
+        return ConfigError(f"{self._where}{name} is {reprlib.repr(getattr(self, name))}, but {rule}")
 
     def __getattr__(self, name: str) -> Any:
         # Reached only where there is no such attribute.
@@ -240,11 +244,11 @@ class PretrainedConfig:
         remedy = f"use {other.__name__} or AutoConfig" if other else f"known are {', '.join(sorted(cls._families))}"
         where = "" if path is None else f"{path}: "
         raise UnknownArchitectureError(
-            f"{where}model_type is {named!r}, which {cls.__name__} does not describe; {remedy}"
+            f"{where}model_type is {reprlib.repr(named)}, which {cls.__name__} does not describe; {remedy}"
         )
 
     @classmethod
-    def from_dict(cls, config_dict: Mapping[str, Any], **overrides: Any) -> Self:
+    def from_dict(cls: type[Config], config_dict: Mapping[str, Any], **overrides: Any) -> Config:
         """Make a configuration from a dictionary such as `to_dict` gives.
 
         Raises:

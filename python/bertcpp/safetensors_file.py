@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import reprlib
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -196,7 +197,7 @@ def _no_constant(name: str) -> None:
 def _metadata(value: Any, path: Path) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise CorruptCheckpointError(
-            f"{path}: __metadata__ must map strings to strings, not {value!r:.100}; get the file again"
+            f"{path}: __metadata__ must map strings to strings, not {reprlib.repr(value)}; get the file again"
         )
     return value
 
@@ -208,16 +209,16 @@ def _entry(name: str, value: Any, start: int, size: int, path: Path) -> TensorEn
         return CorruptCheckpointError(f"{path}: tensor {name!r} {what}; the file is damaged: get it again")
 
     if not isinstance(value, dict) or not {"dtype", "shape", "data_offsets"} <= value.keys():
-        raise wrong(f"needs dtype, shape and data_offsets, but has {value!r:.100}")
+        raise wrong(f"needs dtype, shape and data_offsets, but has {reprlib.repr(value)}")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BITS:
-        raise wrong(f"has the unknown dtype {dtype!r:.100}")
+        raise wrong(f"has the unknown dtype {reprlib.repr(dtype)}")
     if not isinstance(shape, list) or not all(_is_size(length) for length in shape):
-        raise wrong(f"has the shape {shape!r:.100}, which must be a list of sizes")
+        raise wrong(f"has the shape {reprlib.repr(shape)}, which must be a list of sizes")
     if len(shape) > 32:
         raise wrong(f"has {len(shape)} dimensions")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(_is_size(offset) for offset in offsets):
-        raise wrong(f"has the data_offsets {offsets!r:.100}, which must be [begin, end]")
+        raise wrong(f"has the data_offsets {reprlib.repr(offsets)}, which must be [begin, end]")
     begin, end = offsets
     if begin > end or start + end > size:
         raise wrong(f"has the data_offsets [{begin}, {end}], but the file has {size - start} bytes of data")
