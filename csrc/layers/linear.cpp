@@ -49,7 +49,9 @@ Linear::Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int
     if (part.bias != nullptr) read_floats(kernels, *part.bias, 0, rows, bias_.floats() + offset);
     offset += rows;
   }
-  const int threads = num_threads > 0 ? num_threads : get_num_threads();
+  // A thread for every million weights: a small matrix is packed before a team has come together.
+  const int64_t useful = std::max<int64_t>(1, (n_ * k_) >> 20);
+  const int threads = static_cast<int>(std::min<int64_t>(num_threads > 0 ? num_threads : get_num_threads(), useful));
   const int64_t row_floats = kernels.nr * k_;
   Buffer rows(static_cast<size_t>(threads * row_floats) * sizeof(float));
   run_team(threads, [&](Team& team) {
