@@ -28,8 +28,10 @@ FAMILIES = {
     "electra": "Electra",
     "mpnet": "MPNet",
 }
+# More families that are the same layers under other names.
+RELATIVES = {"ernie": "Ernie", "data2vec-text": "Data2VecText"}
 # Families that number positions after the padding token's id, so that two or more positions are never used.
-POSITION_OFFSET = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
+POSITION_OFFSET = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "data2vec-text": 2, "mpnet": 2}
 _DISTILBERT_NAMES = {
     "hidden_size": "dim",
     "num_hidden_layers": "n_layers",
@@ -61,7 +63,7 @@ def config_of(family: str, **changes: Any) -> Any:
     values["max_position_embeddings"] += POSITION_OFFSET.get(family, 0)
     if family == "distilbert":
         values = {_DISTILBERT_NAMES.get(name, name): value for name, value in values.items()}
-    return getattr(transformers, FAMILIES[family] + "Config")(**values)
+    return getattr(transformers, (FAMILIES | RELATIVES)[family] + "Config")(**values)
 
 
 def random_model(family: str, seed: int, config: Any = None, **changes: Any) -> Any:
@@ -70,7 +72,7 @@ def random_model(family: str, seed: int, config: Any = None, **changes: Any) -> 
     config._attn_implementation = "eager"
     with warnings.catch_warnings(), no_init_weights():  # every parameter is drawn below
         warnings.simplefilter("ignore")
-        model = getattr(transformers, FAMILIES[family] + "Model")(config).eval()
+        model = getattr(transformers, (FAMILIES | RELATIVES)[family] + "Model")(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -125,6 +125,28 @@ def test_an_embedding_as_wide_as_the_hidden_states_is_not_projected(
     reference.assert_agrees(model(**inputs), reference.answer(truth, **inputs))
 
 
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [("data2vec-text", {}), ("ernie", {}), ("ernie", {"use_task_id": True, "task_type_vocab_size": 4})],
+)
+def test_relatives(family: str, changes: dict[str, Any], seed: int, tmp_path: Path, rng: np.random.Generator) -> None:
+    truth = reference.random_model(family, seed, **changes)
+    inputs = random_inputs(rng, truth.config, batch=4, length=21)
+    mask = reference.random_mask(rng, "left", 4, 21)
+    model = bertcpp.AutoModel.from_pretrained(reference.save(truth, tmp_path))
+    ours = model(**(inputs | {"attention_mask": mask}))
+    reference.assert_agrees(ours, reference.answer(truth, **(inputs | {"attention_mask": mask})), mask == 1)
+
+
+def test_ernies_other_tasks_are_refused(seed: int, tmp_path: Path) -> None:
+    path = reference.save(reference.random_model("ernie", seed, use_task_id=True), tmp_path)
+    model = bertcpp.AutoModel.from_pretrained(path)
+    zeros, ids = np.zeros((1, 3), int), np.array([[5, 6, 7]])
+    assert np.array_equal(model(ids, task_type_ids=zeros)[0], model(ids)[0])
+    with pytest.raises(bertcpp.errors.InputError, match="task_type_ids must be 0"):
+        model(ids, task_type_ids=zeros + 1)
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta", "mpnet"])
 def test_batches_that_the_engine_computes_in_pieces(
     family: str, tiny_checkpoint: Callable[[str], Any], rng: np.random.Generator
