@@ -74,7 +74,7 @@ symbols: $(TEST_NEEDS) $(TOOLS)  ## check in release, debug and sanitizer builds
 	$(WITH_TOOLS) $(PYTHON) -m pytest tests/test_symbols.py $(PYTEST_ARGS)
 
 lint: $(LINTERS)  ## run the checks of .pre-commit-config.yaml on every file: ruff, mypy, clang-format
-	$(WITH_TOOLS) pre-commit run --all-files --show-diff-on-failure
+	$(WITH_TOOLS) pre-commit run --all-files
 
 format: $(LINTERS)  ## format Python and C++ sources in place
 	$(WITH_TOOLS) ruff check --fix --exit-zero -q && $(WITH_TOOLS) ruff format -q

@@ -23,4 +23,4 @@ cp python/bertcpp/*.py $build/_core*.so $package/bertcpp/
 preloaded="$(${CXX:-c++} -print-file-name=libasan.so) $(${CXX:-c++} -print-file-name=libstdc++.so)"
 echo 'Python under the sanitizers ...'
 ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$preloaded PYTHONMALLOC=malloc PYTHONPATH=$PWD/$package \
-  "$PYTHON" -m pytest -q -p no:cacheprovider --timeout=1200 -m 'not slow' ${SANITIZED_TESTS:-tests/robustness tests/models/test_storage.py}
+  "$PYTHON" -m pytest -q -p no:cacheprovider --timeout=1200 -m 'not slow' ${SANITIZED_TESTS:-tests/models tests/robustness tests/api/test_threads_and_processes.py}
