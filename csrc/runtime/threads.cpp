@@ -8,12 +8,12 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <condition_variable>
 #include <cstdlib>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "runtime/cpu_quota.h"
 #include "runtime/errors.h"
@@ -63,6 +63,28 @@ void relax() {
 #endif
 }
 
+// Watches `value` for a moment, unless other threads need this processor, and then sleeps until reached(value).
+template <class Reached>
+void wait_until(const std::atomic<uint32_t>& value, const Reached& reached) {
+  if (running.load(std::memory_order_relaxed) <= processors.load(std::memory_order_relaxed)) {
+    const auto deadline = std::chrono::steady_clock::now() + kSpin;
+    do {
+      for (int i = 0; i < 8; ++i) {
+        if (reached(value.load(std::memory_order_acquire))) return;
+        relax();
+      }
+    } while (std::chrono::steady_clock::now() < deadline);
+  }
+  for (uint32_t v = value.load(std::memory_order_acquire); !reached(v); v = value.load(std::memory_order_acquire)) {
+    value.wait(v, std::memory_order_acquire);
+  }
+}
+
+// Of numbers that count up and wrap round.
+auto at_least(uint32_t goal) {
+  return [goal](uint32_t value) { return static_cast<int32_t>(value - goal) >= 0; };
+}
+
 }  // namespace
 
 int available_cpus() {
@@ -108,7 +130,7 @@ class TeamState {
       barriers_.notify_all();
       return;
     }
-    wait_until(barriers_, generation + 1);
+    wait_until(barriers_, at_least(generation + 1));
   }
 
   // The ticket holds the number of the loop that is under way and the first index that nobody has taken. Whoever takes
@@ -119,7 +141,7 @@ class TeamState {
       const int64_t index = static_cast<int64_t>(ticket & 0xffffffffu);
       if (index >= count) {
         if (count == 0) return skip(loop);
-        wait_until(loops_done_, loop + 1);
+        wait_until(loops_done_, at_least(loop + 1));
         return count;
       }
       if (ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
@@ -144,28 +166,11 @@ class TeamState {
     return 0;
   }
 
-  // After the ticket: whoever sees this number must find the next loop's ticket. It only counts up: others may have ended
-  // the next loop before this member comes to say that its own is over.
+  // After the ticket: whoever sees this number must find the next loop's ticket. It only counts up: others may have
+  // ended the next loop before this member comes to say that its own is over.
   void open_next() {
     loops_done_.fetch_add(1, std::memory_order_acq_rel);
     loops_done_.notify_all();
-  }
-
-  // Watches `value` for a moment, unless other threads need this processor, and then sleeps until it reaches `goal`.
-  static void wait_until(const std::atomic<uint32_t>& value, uint32_t goal) {
-    const auto reached = [goal](uint32_t v) { return static_cast<int32_t>(v - goal) >= 0; };
-    if (running.load(std::memory_order_relaxed) <= processors.load(std::memory_order_relaxed)) {
-      const auto deadline = std::chrono::steady_clock::now() + kSpin;
-      do {
-        for (int i = 0; i < 8; ++i) {
-          if (reached(value.load(std::memory_order_acquire))) return;
-          relax();
-        }
-      } while (std::chrono::steady_clock::now() < deadline);
-    }
-    for (uint32_t v = value.load(std::memory_order_acquire); !reached(v); v = value.load(std::memory_order_acquire)) {
-      value.wait(v, std::memory_order_acquire);
-    }
   }
 
   alignas(64) std::atomic<uint64_t> ticket_{0};
@@ -192,87 +197,138 @@ void run_alone(const std::function<void(Team&)>& body) {
   body(team);
 }
 
-// The team has as many members as OpenMP grants: limits may make them fewer than asked for.
-void run_openmp(int size, const std::function<void(Team&)>& body) {
-  TeamState state(size);
-#pragma omp parallel num_threads(size)
-  {
-    Team team(state, omp_get_thread_num(), omp_get_num_threads());
-    body(team);
-  }
-}
-
-// Runs teams for a thread that came through fork(): its OpenMP pool names threads that only the parent has, and its
-// next parallel region would wait for them for ever. A new thread gets a pool of its own.
-class Substitute {
+// The threads that work beside one calling thread: OpenMP makes them, in a parallel region that stays open between
+// calls. A region per call would end with OpenMP's own barrier, which keeps its threads spinning for milliseconds and
+// holds up the caller for members that the system has put to sleep; and after fork() its pool would name threads that
+// are gone.
+class Crew {
  public:
-  explicit Substitute(Substitute* previous) : previous_(previous) {
-    std::thread([this] { serve(); }).detach();
+  // `inherited`: of the parent process, dead in this one; held so that leak checkers see it is kept on purpose.
+  Crew(int workers, Crew* inherited)
+      : asked_(workers), slots_(std::make_unique<Slot[]>(static_cast<size_t>(workers))), inherited_(inherited) {
+    host_ = std::thread([this] { open(); });
+    wait_until(state_, [](uint32_t state) { return state != kOpening; });
   }
+  ~Crew() {
+    for (int i = 0; i < workers_; ++i) set(slots_[static_cast<size_t>(i)].state, kStop);
+    set(state_, kStop);
+    host_.join();
+  }
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
 
+  int asked() const { return asked_; }
+  bool busy() const { return body_ != nullptr; }
+
+  // The caller is member 0. Members that have not begun when it ends are left out: all work is done then.
   void run(int size, const std::function<void(Team&)>& body) {
-    std::unique_lock lock(mutex_);
-    size_ = size;
+    size_ = std::min(size, workers_ + 1);
+    TeamState team_state(size_);
+    team_state_ = &team_state;
     body_ = &body;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return body_ == nullptr; });
+    for (int i = 0; i + 1 < size_; ++i) set(slots_[static_cast<size_t>(i)].state, kOffered);
+    Team team(team_state, 0, size_);
+    body(team);
+    for (int i = 0; i + 1 < size_; ++i) {
+      std::atomic<uint32_t>& slot = slots_[static_cast<size_t>(i)].state;
+      uint32_t offered = kOffered;
+      if (slot.compare_exchange_strong(offered, kIdle, std::memory_order_acq_rel)) continue;
+      wait_until(slot, [](uint32_t state) { return state == kIdle; });
+    }
+    body_ = nullptr;
   }
 
  private:
-  void serve() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [this] { return body_ != nullptr; });
-      run_openmp(size_, *body_);
-      body_ = nullptr;
-      changed_.notify_all();
+  enum State : uint32_t { kIdle, kOffered, kTaken, kOpening, kStop };
+  struct alignas(64) Slot {
+    std::atomic<uint32_t> state{kIdle};
+  };
+
+  static void set(std::atomic<uint32_t>& state, State value) {
+    state.store(value, std::memory_order_release);
+    state.notify_all();
+  }
+
+  // One thread more than there are workers: the host, which keeps the region open and lies where OpenMP's affinity
+  // settings put the caller. Limits may make the team smaller than asked for.
+  void open() {
+#pragma omp parallel num_threads(asked_ + 1)
+    {
+      const int rank = omp_get_thread_num();
+      if (rank == 0) {
+        workers_ = omp_get_num_threads() - 1;
+        set(state_, kIdle);
+        wait_until(state_, [](uint32_t state) { return state == kStop; });
+      } else {
+        serve(rank);
+      }
     }
   }
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  void serve(int rank) {
+    std::atomic<uint32_t>& slot = slots_[static_cast<size_t>(rank - 1)].state;
+    for (;;) {
+      wait_until(slot, [](uint32_t state) { return state != kIdle; });
+      if (slot.load(std::memory_order_acquire) == kStop) return;
+      uint32_t offered = kOffered;
+      if (!slot.compare_exchange_strong(offered, kTaken, std::memory_order_acq_rel)) continue;  // withdrawn meanwhile
+      Team team(*team_state_, rank, size_);
+      (*body_)(team);
+      set(slot, kIdle);
+    }
+  }
+
+  const int asked_;
+  int workers_ = 0;
+  std::atomic<uint32_t> state_{kOpening};
+  std::unique_ptr<Slot[]> slots_;
+  std::thread host_;
+  // Of the call that is under way.
   int size_ = 0;
+  TeamState* team_state_ = nullptr;
   const std::function<void(Team&)>* body_ = nullptr;
-  [[maybe_unused]] Substitute*
-      previous_;  // a parent's, dead in this process; named so that leak checkers see it is kept on purpose
+  [[maybe_unused]] Crew* inherited_;
 };
 
-// Of the one thread that survived a fork: its substitute is never freed, since its thread serves until the process
-// ends.
-thread_local bool forked = false;
-thread_local Substitute* substitute = nullptr;
-thread_local Substitute* inherited_substitute = nullptr;
+thread_local Crew* crew = nullptr;
+thread_local Crew* inherited_crew = nullptr;
 
+// Ends the crew when its caller's thread ends.
+struct CrewOwner {
+  ~CrewOwner() { delete std::exchange(crew, nullptr); }
+};
+
+// Of the one thread that survives, the crew's threads are gone.
 void after_fork_in_child() {
-  forked = true;
-  inherited_substitute = substitute;
-  substitute = nullptr;
+  if (crew != nullptr) inherited_crew = std::exchange(crew, nullptr);
   running.store(0, std::memory_order_relaxed);
 }
 
-// Registered when the library is loaded: a pool may exist before our first team, made by other users of OpenMP.
+// Once, when the library is loaded.
 [[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, after_fork_in_child);
 
-// nullptr where the system refuses a new thread.
-Substitute* substitute_of_this_thread() {
-  if (substitute == nullptr) {
-    try {
-      substitute = new Substitute(inherited_substitute);
-    } catch (const std::system_error&) {
-      return nullptr;
-    }
+// The calling thread's crew of at least so many workers, if OpenMP grants them; nullptr where the system refuses
+// threads.
+Crew* crew_of_this_thread(int workers) {
+  static thread_local CrewOwner owner;
+  if (crew != nullptr && (crew->asked() >= workers || crew->busy())) return crew;
+  delete std::exchange(crew, nullptr);
+  try {
+    crew = new Crew(workers, inherited_crew);
+  } catch (const std::system_error&) {
+    return nullptr;
   }
-  return substitute;
+  return crew;
 }
 
 }  // namespace
 
 void run_team(int num_threads, const std::function<void(Team&)>& body) {
   const int size = std::min(num_threads > 0 ? num_threads : get_num_threads(), kMaxThreads);
-  if (size == 1) return run_alone(body);
-  if (!forked) return run_openmp(size, body);
-  Substitute* stand_in = substitute_of_this_thread();
-  return stand_in != nullptr ? stand_in->run(size, body) : run_alone(body);
+  Crew* beside = size > 1 ? crew_of_this_thread(size - 1) : nullptr;
+  // Busy: a team is being run from within a team.
+  if (beside == nullptr || beside->busy()) return run_alone(body);
+  beside->run(size, body);
 }
 
 }  // namespace bertcpp

@@ -25,8 +25,8 @@ class Team {
   void barrier();
 
   // Runs body(i) once for each i in [0, count), by whichever member is free, and waits until all are done. It waits for
-  // work, not for members: one that the system has put to sleep holds nobody up, and passes by what was done without it.
-  // count is below 2^32.
+  // work, not for members: one that the system has put to sleep holds nobody up, and passes by what was done without
+  // it. count is below 2^32.
   template <class Body>
   void for_each(int64_t count, const Body& body) {
     if (size_ == 1) {
@@ -51,8 +51,9 @@ class Team {
   uint32_t loop_ = 0;  // loops left behind
 };
 
-// Runs body(team) on num_threads threads (0: get_num_threads()) and returns when all are done. body must not throw.
-// Works in a forked child and from any number of threads at once; a team of 1 runs on the caller's thread.
+// Runs body(team) on num_threads threads (0: get_num_threads()), the caller's among them, and returns when all are
+// done. A thread that has not begun when the caller's is through is left out, so work is shared by for_each alone. body
+// must not throw. Works in a forked child and from any number of threads at once; a team within a team has one member.
 void run_team(int num_threads, const std::function<void(Team&)>& body);
 
 }  // namespace bertcpp

@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <new>
 #include <string>
@@ -122,6 +125,53 @@ void test_many_callers() {
   }
   for (std::thread& caller : callers) caller.join();
   CHECK(wrong == 0, "%d teams", wrong.load());
+}
+
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Between calls nobody spins: other work needs the processors.
+void test_idle_threads_sleep() {
+  run_team(4, [](Team& team) { team.barrier(); });
+  const double before = cpu_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const double used = cpu_seconds() - before;
+  CHECK(used < 0.002, "%f s of processor time in 0.1 s without a call", used);
+}
+
+int64_t threads_of_process() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator());
+}
+
+// Threads come with the first team of a calling thread, stay for the next ones, and go with it.
+void test_threads_are_bounded() {
+  const int64_t before = threads_of_process();
+  int64_t during = 0;
+  std::thread caller([&during] {
+    for (int i = 0; i < 40; ++i) CHECK(team_counts_right(1 + i % 5, 2), "team %d", i);
+    during = threads_of_process();
+  });
+  caller.join();
+  // The caller, four beside it, and one that keeps them.
+  CHECK(during <= before + 6, "%ld threads, then %ld", long{before}, long{during});
+  CHECK(threads_of_process() == before, "%ld threads, then %ld", long{before}, long{threads_of_process()});
+}
+
+void test_a_team_within_a_team() {
+  std::atomic<int> inner{0};
+  std::atomic<int> members{0};
+  run_team(3, [&](Team& team) {
+    team.barrier();
+    if (team.rank() != 0) return;
+    run_team(4, [&](Team& within) {
+      members.fetch_add(within.size());
+      within.for_each(10, [&](int64_t) { inner.fetch_add(1); });
+    });
+  });
+  CHECK(inner == 10 && members == 1, "%d of 10, %d members", inner.load(), members.load());
 }
 
 // Runs `body` in a forked child; true if the child ended with status 0 before the alarm.
@@ -373,6 +423,9 @@ int main() {
       {"chained_loops", test_chained_loops},
       {"barrier", test_writes_are_seen_after_a_barrier},
       {"callers", test_many_callers},
+      {"idle", test_idle_threads_sleep},
+      {"bounded", test_threads_are_bounded},
+      {"nested", test_a_team_within_a_team},
       {"fork", test_fork},
       {"fork_busy", test_fork_while_others_compute},
       {"settings", test_thread_settings},
