@@ -54,6 +54,10 @@ print(model.encode(sys.argv[4], normalize_embeddings=True)[0], flush=True)
     "python alone": "print(0, flush=True)",
 }
 EMBEDDERS = tuple(TEXT_ENGINES)
+# After what is timed: the most memory that the process held, kB. (What wait4 tells is at least its parent's memory.)
+TELL_MEMORY = """
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,20 +74,19 @@ def run_once(script: str, arguments: list[str], environment: dict[str, str]) -> 
     """
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=machine.ROOT, env=environment,
+        [sys.executable, "-c", script + TELL_MEMORY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, cwd=machine.ROOT, env=environment,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
     with process.stdout, process.stderr:
         line = process.stdout.readline()
         seconds = time.perf_counter() - started
+        memory = process.stdout.readline()
         complaints = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0 or not line:
+    if process.wait() != 0 or not line:
         raise RuntimeError(f"a process ended with code {process.returncode}:\n{complaints[-1000:]}")
-    return seconds, usage.ru_maxrss * 1024 / 1e6, float(line)
+    return seconds, int(memory) * 1024 / 1e6, float(line)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def describe(threads: int) -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": cpu_model(),
-        "processors": len(os.sched_getaffinity(0)),
+        "processors": os.cpu_count(),
         "threads": threads,
         "memory_gib": round(memory / 2**30),
         "system": f"{platform.system()} {platform.machine()}",

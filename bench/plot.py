@@ -44,7 +44,7 @@ def _bars(axes: Any, groups: list[str], engines: list[str], values: dict[tuple[s
     axes.set_xticks(range(len(groups)), groups)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=0)
-    axes.margins(y=0.12)
+    axes.margins(y=0.25)  # room for the legend
 
 
 def _shares(axes: Any, model: str, shapes: dict[str, Any]) -> None:
@@ -88,7 +88,8 @@ def draw(results: dict[str, Any], path: Path) -> None:
             _rates(axes[-1], results["text"]["kinds"])
         about = results["compare"]["machine"]
         figure.supxlabel(
-            f"{about['cpu']}, {about['threads']} threads, {about['date']}; whiskers: 10th to 90th percentile",
+            f"{about['cpu']}, {about['threads']} {'thread' if about['threads'] == 1 else 'threads'}, "
+            f"{about['date']}; whiskers: 10th to 90th percentile",
             fontsize=7, color="#555555",
         )  # fmt: skip
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)

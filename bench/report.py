@@ -171,7 +171,8 @@ def page(results: dict[str, Any]) -> str:
         over = results["cold"]["import_over_numpy_ms"]
         parts += ["## From the start of a process to the first embedding\n", cold_table(results["cold"])]
         parts.append(
-            f"Files are in the page cache. `import bertcpp` takes {_interval(over, 1)} ms more than `import numpy`. "
+            f"Files are in the page cache. `import bertcpp` takes {_interval(over, 1)} ms more than `import numpy`: "
+            "it loads NumPy, and everything else, when it is first used. "
             f"The weights are {results['cold']['weights_mb']:.0f} MB.\n"
         )
     parts.append(HOW_TO_READ.read_text())
