@@ -253,14 +253,14 @@ def _check_encoder(config: PretrainedConfig) -> None:
     for name in ("is_decoder", "add_cross_attention"):
         if getattr(config, name):
             raise ConfigError(
-                f"{_where(config)}{name} is {reprlib.repr(getattr(config, name))}, but bertcpp computes encoders: set it to "
-                "false if the checkpoint is one"
+                f"{_where(config)}{name} is {reprlib.repr(getattr(config, name))}, but bertcpp computes encoders: "
+                "set it to false if the checkpoint is one"
             )
     kind = config.position_embedding_type if "position_embedding_type" in config.defaults else "absolute"
     if kind != "absolute":
         raise ConfigError(
-            f"{_where(config)}position_embedding_type is {reprlib.repr(kind)}, but bertcpp computes 'absolute' ones alone; use a "
-            "checkpoint that was trained with these"
+            f"{_where(config)}position_embedding_type is {reprlib.repr(kind)}, but bertcpp computes 'absolute' ones "
+            "alone; use a checkpoint that was trained with these"
         )
     if getattr(config, "pruned_heads", None):
         raise ConfigError(

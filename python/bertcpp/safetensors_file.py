@@ -11,6 +11,7 @@ do; the map then keeps the old one. `SafetensorsFile.check_unchanged` notices a 
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import reprlib
@@ -183,7 +184,10 @@ def _header(data: mmap.mmap, path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names are distinct and can be written; Python's parser takes halves of surrogate pairs."""
     found = dict(pairs)
+    for name in found:
+        name.encode()
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} occurs twice")
@@ -195,6 +199,8 @@ def _no_constant(name: str) -> None:
 
 
 def _metadata(value: Any, path: Path) -> dict[str, str]:
+    if value is None:
+        return {}
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise CorruptCheckpointError(
             f"{path}: __metadata__ must map strings to strings, not {reprlib.repr(value)}; get the file again"
@@ -222,9 +228,9 @@ def _entry(name: str, value: Any, start: int, size: int, path: Path) -> TensorEn
     begin, end = offsets
     if begin > end or start + end > size:
         raise wrong(f"has the data_offsets [{begin}, {end}], but the file has {size - start} bytes of data")
-    bits = _BITS[dtype]
-    for length in shape:  # Python's integers do not overflow; what the file cannot hold was never meant
-        bits *= length
+    if math.prod(length or 1 for length in shape) * _BITS[dtype] >= 2**63:
+        raise wrong(f"has the shape {reprlib.repr(shape)}, more than can be addressed")
+    bits = math.prod(shape) * _BITS[dtype]
     if bits != (end - begin) * 8:
         raise wrong(
             f"has the shape {shape} and dtype {dtype}, which is not the {end - begin} bytes of its data_offsets"
