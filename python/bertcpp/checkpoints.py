@@ -121,8 +121,10 @@ def _download(
                 force_download=force_download,
                 subfolder=subfolder,
             )
-        except CheckpointNotFoundError as error:
+        except CheckpointError as error:
             failures.append(error)
+            if not isinstance(error, CheckpointNotFoundError):
+                break  # what cannot be reached once is not asked again
     if snapshots:
         return snapshots[0]
     raise CheckpointNotFoundError(

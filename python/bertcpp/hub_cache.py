@@ -13,14 +13,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CheckpointNotFoundError, MissingDependencyError
+from .errors import CheckpointError, CheckpointNotFoundError, MissingDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["cache_folder", "cached_snapshot", "download_snapshot", "is_offline", "is_repository_name"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?")
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 # What is read of a repository, apart from weights: every module's and tokenizer's settings and vocabularies.
 _SETTINGS = ("*.json", "*.txt", "*.model")
@@ -91,8 +91,8 @@ def download_snapshot(
     """Download what bertcpp reads of a repository, safetensors rather than pickles, and return the snapshot's folder.
 
     Raises:
-        CheckpointNotFoundError: there is no such repository or revision, it is closed to this token, or the hub cannot
-            be reached.
+        CheckpointNotFoundError: there is no such repository or revision, or it is closed to this token.
+        CheckpointError: the hub cannot be reached, or the download failed.
         MissingDependencyError: huggingface_hub is not installed.
     """
     try:
@@ -121,7 +121,7 @@ def download_snapshot(
             f"the hub has no model {name!r} (revision {revision or 'main'}) that this token may read: {error}"
         ) from error
     except (OSError, ValueError, RuntimeError) as error:  # connections, proxies, quotas, damaged downloads
-        raise CheckpointNotFoundError(f"{name!r} cannot be downloaded: {error}") from error
+        raise CheckpointError(f"{name!r} cannot be downloaded: {error}") from error
 
 
 def needed_files(present: Iterable[str], subfolder: str = "") -> list[str]:

@@ -90,7 +90,7 @@ class Weights(Mapping[str, NDArray[Any]]):
 
         The memory in use then stays near that of the copy, where else the map would be held beside it.
         """
-        names = list(names)
+        names = set(names)
         size = sum(
             entry.end - entry.start for file in self._files for name, entry in file.entries.items() if name in names
         )
@@ -109,7 +109,7 @@ class Weights(Mapping[str, NDArray[Any]]):
         for file in self._files:
             file.check_unchanged()
 
-    def _keep_releasing(self, names: list[str], done: threading.Event) -> None:
+    def _keep_releasing(self, names: set[str], done: threading.Event) -> None:
         while not done.wait(_GIVE_BACK_EVERY):
             self.release(names)
 

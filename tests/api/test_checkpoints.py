@@ -17,6 +17,7 @@ from bertcpp import checkpoints, hub_cache
 from bertcpp.architectures import load_encoder
 from bertcpp.checkpoints import inside, locate
 from bertcpp.errors import (
+    CheckpointError,
     CheckpointNotFoundError,
     CorruptCheckpointError,
     MissingDependencyError,
@@ -139,12 +140,17 @@ class TestLocate:
         assert asked[0]["token"] == "secret"
 
         def unreachable(name: str, **options: Any) -> Path:
-            raise CheckpointNotFoundError("the hub is down")
+            asked.append(options)
+            raise CheckpointError("the hub is down")
 
         monkeypatch.setattr(checkpoints, "download_snapshot", unreachable)
         assert locate("someone/something") == snapshot
         with pytest.raises(CheckpointNotFoundError, match=r"'other/thing' was not found: .*; and the hub is down"):
             locate("other/thing")
+        asked.clear()
+        with pytest.raises(CheckpointNotFoundError, match="the hub is down"):
+            locate("neither-name")
+        assert len(asked) == 1
 
     def test_force_download_asks_the_hub(self, tiny: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put_in_cache(cache, "someone/something", tiny)
@@ -342,7 +348,7 @@ class TestDownload:
 
         monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", fail)
         options: dict[str, Any] = {"token": None, "force_download": False, "subfolder": ""}
-        with pytest.raises(CheckpointNotFoundError, match="'a/b' cannot be downloaded: no route to host"):
+        with pytest.raises(CheckpointError, match="'a/b' cannot be downloaded: no route to host"):
             hub_cache.download_snapshot("a/b", revision=None, cache=tmp_path, **options)
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
         with pytest.raises(MissingDependencyError, match="pip install huggingface_hub"):

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import cases_checkpoints
+import cases_cli
 import cases_configuration
 import cases_embedding
 import cases_engine
@@ -32,6 +33,7 @@ TABLES = {
     "tokenizer": cases_tokenizer.CASES,
     "embedding": cases_embedding.CASES,
     "engine": cases_engine.CASES,
+    "command": cases_cli.CASES,
 }
 ALL = [(f"{table}: {case.name}", case) for table, cases in TABLES.items() for case in cases]
 

@@ -1,0 +1,83 @@
+"""The `bertcpp` command with mistaken arguments and files: one line that says what is wrong, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from case import Case, Raises, Works
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workshop import Workshop
+
+
+class RefusedError(Exception):
+    """The command's exit code and what it said."""
+
+
+def command(*arguments: str, stdin: bytes = b"") -> Callable[[Workshop], str]:
+    """Run the command; {} in an argument is the checkpoint's folder. Returns what it printed."""
+
+    def act(w: Workshop) -> str:
+        line = [sys.executable, "-m", "bertcpp", *(argument.replace("{}", str(w.folder)) for argument in arguments)]
+        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(line, input=stdin, env=variables, cwd=w.folder, capture_output=True, check=False)
+        said = done.stderr.decode()
+        if done.returncode:
+            assert "Traceback" not in said
+            assert said.count("\n") == 1, said
+            raise RefusedError(f"{done.returncode}: {said}")
+        return done.stdout.decode()
+
+    return act
+
+
+def refused(name: str, message: str, *arguments: str, stdin: bytes = b"") -> Raises:
+    return Raises(name, command(*arguments, stdin=stdin), RefusedError, message)
+
+
+def embed(name: str, message: str, *arguments: str, stdin: bytes = b"") -> Raises:
+    return refused(name, message, "embed", "--model", "{}", *arguments, stdin=stdin)
+
+
+def vectors(text: str) -> list[int]:
+    """How many numbers each line's vector has."""
+    return [len(json.loads(line)["embedding"]) for line in text.splitlines()]
+
+
+EMBED = ("embed", "-m", "{}", "--quiet")
+
+CASES: list[Case] = [
+    refused("no command", "^2: bertcpp: error: .*COMMAND.*--help"),
+    refused("an unknown command", "^2: bertcpp: error: .*'embde'", "embde"),
+    refused("an unknown option", "^2: bertcpp.*--normalise", "embed", "--normalise", "a"),
+    refused("a model that is not there", "^1: bertcpp: .*no-such-model.*not on this machine", "info", "no-such-model"),
+    refused("a folder without a model", "^1: bertcpp: ", "info", "/dev"),
+    embed("no threads", "^2: .*'0' is not a positive whole number", "--threads", "0", "a"),
+    embed("half a dimension", r"^2: .*'0\.5' is not a positive whole number", "--truncate-dim", "0.5", "a"),
+    embed("an unknown format", "^2: .*'xml'", "--format", "xml", "a"),
+    embed("an unknown precision", "^2: .*'int4'", "--precision", "int4", "a"),
+    embed("an unknown prompt", "^1: bertcpp: .*'x' is none of the prompts", "--prompt-name", "x", "a"),
+    embed("both texts and a file", "^2: .*choose one", "--file", "vocab.txt", "a"),
+    embed("a field of arguments", "^2: .*--field is for JSON lines", "--field", "x", "a"),
+    embed("a file that is not there", r"^1: bertcpp: .*gone\.txt", "--file", "gone.txt"),
+    embed("a file that is a folder", "^1: bertcpp: .*1_Pooling", "--file", "1_Pooling"),
+    embed("a file that is not UTF-8", "^1: bertcpp: .*(utf-8|UTF-8)", "--file", "-", stdin=b"a cat\n\xff\xfe\n"),
+    embed("lines that are no JSON", "^1: bertcpp: .*not JSON", "--field", "x", stdin=b"a cat\n"),
+    embed("lines without the field", "^1: bertcpp: .*no text under 'x'", "--field", "x", stdin=b'{"y": "a"}\n'),
+    embed("a field that is a number", "^1: bertcpp: .*no text under 'x'", "--field", "x", stdin=b'{"x": 3}\n'),
+    embed("a folder to write to that is not there", "^1: bertcpp: .*gone", "--output", "gone/x.npy", "a"),
+    embed("a text over the limit", "^1: bertcpp: .*max_seq_length|limit", "--on-overflow", "error", "cat " * 50),
+    Works(
+        "texts from standard input, an empty one too",
+        lambda w: vectors(command(*EMBED, stdin=b"a cat\n\nthe dog")(w)),
+        lambda w: [8, 8, 8],
+    ),
+    Works("nothing from standard input", lambda w: vectors(command(*EMBED, stdin=b"")(w)), lambda w: []),
+    Works("a text that looks like an option", lambda w: vectors(command(*EMBED, "--", "--help")(w)), lambda w: [8]),
+]
