@@ -56,9 +56,10 @@ def installed_engines(wanted: list[str] | None, dtype: str) -> list[str]:
         missing = ENGINES[name].missing()
         if missing and (wanted or name == BASELINE):
             raise SystemExit(f"{name} needs {', '.join(missing)}: install the peers with `make bench-peers`")
-        if missing or name == BASELINE or dtype not in ENGINES[name].dtypes:
-            continue
-        chosen.append(name)
+        if missing:
+            print(f"without {name}: {', '.join(missing)} not installed (`make bench-peers` does)", file=sys.stderr)
+        elif name != BASELINE and dtype in ENGINES[name].dtypes:
+            chosen.append(name)
     return chosen
 
 

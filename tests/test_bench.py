@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import compare, machine, models, report, rounds, workloads  # noqa: E402
+from bench import cold_start, compare, machine, models, report, rounds, workloads  # noqa: E402
 
 QUARTILES = {"median", "p10", "p90"}
 
@@ -120,6 +120,32 @@ def test_engines_are_compared(compared: dict[str, Any]) -> None:
             assert line["calls"] >= 4
         assert shape["engines"]["bertcpp"]["ratio"]["median"] == 1
     assert shapes["32 ragged"]["padded_gflop"] > 2 * shapes["32 ragged"]["useful_gflop"]
+
+
+def test_texts_become_vectors_on_both_sides(native: Path, tmp_path: Path) -> None:
+    engines = ["bertcpp", "sentence-transformers"]
+    run(
+        sys.executable, "-m", "bench.text_to_vectors", "--engines", *engines, "--threads", 1, "--rounds", 2,
+        "--seconds", 0.01, "--texts", 8, "--native", native, "--cache", tmp_path, "--json", tmp_path / "results.json",
+    )  # fmt: skip
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {kind: result["texts"] for kind, result in results["kinds"].items()} == {"short texts": 8, "paragraphs": 3}
+    for result in results["kinds"].values():
+        assert list(result["engines"]) == engines
+        for line in result["engines"].values():
+            assert_spread(line["texts_per_second"])
+            assert line["least_cosine"] > 0.999999
+            assert line["peak_rss_mb"] > 50
+
+
+def test_a_process_is_timed_and_weighed() -> None:
+    script = "import time; block = b'x' * 30_000_000; time.sleep(0.05); print(0.25, flush=True)"
+    seconds, memory, number = cold_start.run_once(script, [], dict(os.environ))
+    assert seconds > 0.05
+    assert 30 < memory < 100
+    assert number == 0.25
+    with pytest.raises(RuntimeError, match="no such luck"):
+        cold_start.run_once("raise SystemExit('no such luck')", [], dict(os.environ))
 
 
 def test_a_page_is_written(compared: dict[str, Any], kernel_results: dict[str, Any], tmp_path: Path) -> None:
