@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import exports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from .models import Model
     from .workloads import Batch
@@ -202,6 +203,8 @@ class CTranslate2(Engine):
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "int8")
 
     def load(self) -> None:
+        if "avx512f" in Path("/proc/cpuinfo").read_text():  # it would settle for AVX2; this is a few percent faster
+            os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
         import ctranslate2
 
         path = exports.ensure("ctranslate2", self.model, self.cache)
