@@ -69,6 +69,18 @@ def commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def cpu_ticks() -> tuple[int, int]:
+    """(all, stolen) clock ticks of all processors so far; stolen ones went to other guests of the same host."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(fields), fields[7]
+
+
+def stolen_since(before: tuple[int, int]) -> float:
+    """The share of all processors' time that the host gave to others since `before`, in percent."""
+    total, stolen = (now - then for now, then in zip(cpu_ticks(), before, strict=True))
+    return round(100 * stolen / max(1, total), 1)
+
+
 def describe(threads: int) -> dict[str, Any]:
     """Everything that a reader needs to judge the numbers."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -48,13 +48,15 @@ def machine_lines(results: dict[str, Any]) -> str:
     about = results["compare"]["machine"]
     peak = results["compare"]["peak_gflops"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    levels = [(m["machine"]["load_before"]) for m in results.values() if "machine" in m]
+    loads = ", ".join(f"{part['machine']['load_before']} ({name})" for name, part in results.items())
+    stolen = ", ".join(f"{part['machine'].get('stolen_percent', 'unknown')} ({name})" for name, part in results.items())
     return (
         f"{about['cpu']}, {about['processors']} processors, {about['threads']} threads used, "
         f"{about['memory_gib']} GiB, {about['system']}, Python {about['python']}. "
         f"Measured fp32 peak {_interval(peak, 0)} GFLOP/s. "
         f"{about['date']}, bertcpp at {about['commit'] or 'an unknown commit'}. "
-        f"Load of the machine before the parts: {', '.join(map(str, levels))}.\n\nVersions: {versions}.\n"
+        f"Load before each part: {loads}. Processor time that the host gave to other guests during it, in percent: "
+        f"{stolen}.\n\nVersions: {versions}.\n"
     )
 
 

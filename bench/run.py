@@ -74,7 +74,9 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     for part in args.parts:
+        ticks = machine.cpu_ticks()
         results[part] = measure(part, args)
+        results[part]["machine"]["stolen_percent"] = machine.stolen_since(ticks)
         path.write_text(json.dumps(results, indent=1) + "\n")
     if "compare" not in results:
         raise SystemExit("the page needs the comparison: run the part `compare` once")
