@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from . import exports, machine, models, rounds
@@ -63,6 +64,7 @@ print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m bench.cold_start", description=__doc__.splitlines()[0])
     add_common_arguments(arguments)
+    arguments.add_argument("--json", type=Path, help="write the results to this file")
     arguments.add_argument("--repeat", type=int, default=15, help="processes of each kind (default: 15)")
     return arguments
 

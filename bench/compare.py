@@ -27,6 +27,7 @@ DEFAULT_NATIVE = machine.ROOT / "build" / "bench_kernels"
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__.splitlines()[0])
     add_common_arguments(arguments)
+    arguments.add_argument("--json", type=Path, help="write the results to this file")
     arguments.add_argument("--models", nargs="+", default=["bert-base", "minilm"], choices=models.MODEL_NAMES)
     arguments.add_argument("--shapes", nargs="+", default=[s.name for s in workloads.SHAPES], metavar="SHAPE",
                            choices=[s.name for s in workloads.SHAPES])  # fmt: skip
@@ -41,11 +42,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_common_arguments(arguments: argparse.ArgumentParser) -> None:
-    """What compare, text_to_vectors and cold_start share."""
+    """What compare, text_to_vectors, cold_start and run share."""
     arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every engine")
     arguments.add_argument("--cache", type=Path, default=models.DEFAULT_CACHE, help="folder for models and exports")
     arguments.add_argument("--native", type=Path, default=DEFAULT_NATIVE, help="the bench_kernels program")
-    arguments.add_argument("--json", type=Path, help="write the results to this file")
 
 
 def installed_engines(wanted: list[str] | None, dtype: str) -> list[str]:

@@ -26,6 +26,7 @@ LEAST_COSINE = {"float32": 0.9999, "int8": 0.9}
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m bench.text_to_vectors", description=__doc__.splitlines()[0])
     add_common_arguments(arguments)
+    arguments.add_argument("--json", type=Path, help="write the results to this file")
     arguments.add_argument("--engines", nargs="+", choices=list(TEXT_ENGINES), metavar="ENGINE",
                            help=f"default: what is installed of {', '.join(TEXT_ENGINES)}")  # fmt: skip
     arguments.add_argument("--dtype", default="float32", choices=["float32", "int8"],
