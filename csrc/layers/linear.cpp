@@ -16,19 +16,18 @@ struct Grid {
   int64_t groups;
 };
 
-// A chunk's block of x takes half of the L2 cache, while panels stream past it. Then both directions are cut further
-// until every thread has several tasks: rows first, as long as a chunk keeps enough tiles to pay for reading a panel.
+// A chunk's block of x takes half of the L2 cache, while panels stream past it. Then columns are cut until every thread
+// has several tasks: a chunk's tasks follow one another, so its rows stay in every thread's cache, while another cut
+// through the rows would read all panels from memory once more. Rows are cut where columns do not suffice.
 Grid plan(const Kernels& kernels, int64_t m, int64_t panels, int64_t k, int threads) {
   constexpr int64_t kTasksPerThread = 6;
-  constexpr int64_t kLeastTiles = 8;
   const int64_t row_bytes = kernels.matmul_depth(k) * static_cast<int64_t>(sizeof(float));
   const int64_t most_rows = std::max(kernels.mr, cpu_caches().l2 / 2 / row_bytes);
   Grid grid{ceil_div(m, most_rows), 1};
   if (threads == 1) return grid;
   const int64_t wanted = kTasksPerThread * threads;
-  const int64_t most_chunks = std::max(grid.chunks, ceil_div(m, kernels.mr) / kLeastTiles);
-  grid.chunks = std::clamp(wanted / 2, grid.chunks, most_chunks);
   grid.groups = std::min(ceil_div(wanted, grid.chunks), panels);
+  grid.chunks = std::clamp(ceil_div(wanted, grid.groups), grid.chunks, std::max(grid.chunks, ceil_div(m, kernels.mr)));
   return grid;
 }
 
