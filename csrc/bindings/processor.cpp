@@ -26,7 +26,7 @@ std::vector<std::string> instruction_sets() {
 }
 
 // Numbers that an int cannot hold are cut to ones that are refused all the same.
-void set_threads(int64_t n) { set_num_threads(static_cast<int>(std::clamp<int64_t>(n, -1, 1 << 30))); }
+void set_threads(int64_t n) { set_num_threads(static_cast<int>(std::clamp<int64_t>(n, -(1 << 30), 1 << 30))); }
 
 py::dict cpu_info() {
   const CpuCaches& caches = cpu_caches();
