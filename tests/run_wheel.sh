@@ -21,9 +21,11 @@ echo 'Building the sdist, and the wheel from it ...'
 rm build-wheel.log
 
 tar -tzf dist/bertcpp-*.tar.gz | sed 's|^[^/]*/||' | sort >dist/contents.txt
-git ls-files csrc python cmake tests CMakeLists.txt pyproject.toml LICENSE README.md Makefile | sort | comm -23 - dist/contents.txt >dist/missing.txt
+git ls-files csrc python cmake tests bench examples fuzz CMakeLists.txt pyproject.toml LICENSE README.md Makefile | sort | comm -23 - dist/contents.txt >dist/missing.txt
 [ ! -s dist/missing.txt ] || fail "The sdist lacks: $(cat dist/missing.txt)"
 rm dist/contents.txt dist/missing.txt
+size=$(stat -c %s dist/bertcpp-*.tar.gz)
+[ "$size" -lt $max_bytes ] || fail "The sdist has $size bytes, more than $max_bytes: does it carry weights?"
 
 auditwheel repair --wheel-dir wheelhouse dist/bertcpp-*.whl
 wheel=$(ls wheelhouse/*.whl)
