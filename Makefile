@@ -32,6 +32,7 @@ TOOLS := .venv/native-tools
 LINTERS := .venv/linters
 WHEEL_TOOLS := .venv/wheel-tools
 TEST_NEEDS := .venv/test-needs
+BENCH_NEEDS := .venv/bench-needs
 endif
 
 help:  ## list the commands
@@ -83,7 +84,7 @@ format: $(LINTERS)  ## format Python and C++ sources in place
 	$(WITH_TOOLS) ruff check --fix --exit-zero -q && $(WITH_TOOLS) ruff format -q
 	git ls-files -z --cached --others --exclude-standard '*.cpp' '*.h' '*.inc' | $(WITH_TOOLS) xargs -0 -r clang-format -i
 
-bench: core  ## run the native benchmark and the comparison with the installed peers; writes tables and a plot
+bench: $(BENCH_NEEDS) core  ## run the native benchmark and the comparison with the installed peers; writes tables and a plot
 	PYTHON="$(PYTHON)" BUILD="$(BUILD)" bench/run.sh
 
 bench-peers: $(VENV)  ## install what bertcpp is compared with: PyTorch, ONNX Runtime, OpenVINO, CTranslate2
@@ -107,6 +108,11 @@ test-env: $(TOOLS)
 
 .venv/test-needs: pyproject.toml
 	@$(MAKE) test-env
+
+.venv/bench-needs: .venv/native-tools
+	@$(MAKE) install
+	$(PIP) install matplotlib psutil safetensors
+	@touch $@
 
 .venv/native-tools: .venv/created
 	$(PIP) install 'cmake>=3.20' ninja 'pybind11>=3' 'scikit-build-core>=0.10'

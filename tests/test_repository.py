@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -160,6 +161,19 @@ def test_nothing_is_vendored_and_nothing_large_is_tracked() -> None:
     assert [relative(path) for path in FILES if foreign.search(relative(path))] == []
     assert not (ROOT / ".gitmodules").exists()
     assert [relative(path) for path in FILES if path.stat().st_size > MAX_TRACKED_BYTES] == []
+
+
+def test_every_source_is_built() -> None:
+    built = (ROOT / "CMakeLists.txt").read_text() + (ROOT / "cmake/isa.cmake").read_text()
+    assert [relative(path) for path in ENGINE_FILES if path.suffix == ".cpp" and relative(path) not in built] == []
+
+
+def test_the_installed_package_is_tested_where_make_test_says_so() -> None:
+    if "BERTCPP_INSTALLED" not in os.environ:
+        pytest.skip("only `make test` tests the installed package; PYTHONPATH may name the sources")
+    import bertcpp
+
+    assert not Path(bertcpp.__file__).is_relative_to(ROOT / "python")
 
 
 def test_names_say_what_things_are() -> None:
