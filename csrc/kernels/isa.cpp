@@ -1,6 +1,7 @@
 // Every kernel for one instruction set. Compiled once per row of cmake/isa.cmake; the object exports one symbol, the
-// function at the end. Everything else lies in an anonymous namespace, and no header that instantiates code is included:
-// an inline function compiled here may hold instructions that other processors lack, and must never be shared.
+// function at the end. Everything else lies in an anonymous namespace, and no header that instantiates code is
+// included: an inline function compiled here may hold instructions that other processors lack, and must never be
+// shared.
 
 #if defined(__x86_64__)
 #include <immintrin.h>

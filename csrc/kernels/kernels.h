@@ -33,8 +33,8 @@ enum class Activation : int32_t {
 struct MatmulArgs {
   const float* a;
   ptrdiff_t a_stride;
-  const float* packed;  // panels of nr columns: packed[ceil(N / nr)][K][nr]
-  const float* bias;    // [N] padded with anything to a multiple of nr, or null
+  const float* packed;    // panels of nr columns: packed[ceil(N / nr)][K][nr]
+  const float* bias;      // [N] padded with anything to a multiple of nr, or null
   const float* residual;  // [M,N] or null; must not overlap out
   ptrdiff_t residual_stride;
   float* out;
@@ -60,11 +60,12 @@ struct AttentionArgs {
   int64_t query_end;
   int64_t num_keys;
   int64_t head_dim;
-  float scale;                 // positive
-  const float* position_bias;  // this head's bias at distance 0: bias(i, j) = position_bias[column(j) - column(i)]; or null
-  const int32_t* columns;      // [num_tokens], or null for 0, 1, 2 ...
-  float* probabilities;        // [num_tokens, num_tokens] out, or null; keys at and after num_keys get 0
-  float* scratch;              // attention_scratch(num_tokens, num_keys, head_dim) floats, aligned to 64 bytes
+  float scale;  // positive
+  const float*
+      position_bias;       // this head's bias at distance 0: bias(i, j) = position_bias[column(j) - column(i)]; or null
+  const int32_t* columns;  // [num_tokens], or null for 0, 1, 2 ...
+  float* probabilities;    // [num_tokens, num_tokens] out, or null; keys at and after num_keys get 0
+  float* scratch;          // attention_scratch(num_tokens, num_keys, head_dim) floats, aligned to 64 bytes
 };
 
 struct Kernels {
@@ -84,8 +85,8 @@ struct Kernels {
   void (*attention)(const AttentionArgs& args);
 
   // out[r,:] = (x[r,:] - mean) / sqrt(variance + eps) * weight + bias, for each of `rows` rows of n; may run in place.
-  void (*layer_norm)(const float* x, ptrdiff_t x_stride, const float* weight, const float* bias, float eps, int64_t rows,
-                     int64_t n, float* out, ptrdiff_t out_stride);
+  void (*layer_norm)(const float* x, ptrdiff_t x_stride, const float* weight, const float* bias, float eps,
+                     int64_t rows, int64_t n, float* out, ptrdiff_t out_stride);
   // out[:] = a[:] + b[:] + c[:] (b and c may be null), in that order.
   void (*add)(const float* a, const float* b, const float* c, int64_t n, float* out);
   // x[:] = activation(x[:]).
@@ -107,7 +108,8 @@ struct Kernels {
   double (*fma_peak)(int64_t iterations, float* sink);
 };
 
-// Best first. Each entry is one compiled instruction set of this build; `supported` is false where the processor lacks it.
+// Best first. Each entry is one compiled instruction set of this build; `supported` is false where the processor lacks
+// it.
 struct KernelsEntry {
   const Kernels* kernels;
   bool supported;

@@ -1,7 +1,7 @@
 // The vector type of each instruction set, with one set of operations: the only `#if` on instruction sets.
 //
-// Included by isa.cpp alone, inside its anonymous namespace, so that no function compiled for one instruction set can be
-// merged by the linker with its twin compiled for another. Arithmetic and comparisons are those of GNU vector types;
+// Included by isa.cpp alone, inside its anonymous namespace, so that no function compiled for one instruction set can
+// be merged by the linker with its twin compiled for another. Arithmetic and comparisons are those of GNU vector types;
 // what they lack (fused multiply-add, maximum, square root, partial loads) is given here for each instruction set.
 //
 // BERTCPP_ISA_<NAME> selects the section:

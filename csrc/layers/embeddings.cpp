@@ -40,8 +40,8 @@ void Embeddings::forward(Team& team, const EmbeddingInput& input, float* x, int6
   team.for_each((input.num_tokens + kTokens - 1) / kTokens, [&](int64_t block) {
     const int64_t end = std::min((block + 1) * kTokens, input.num_tokens);
     for (int64_t t = block * kTokens; t < end; ++t) {
-      const float* word = input.inputs_embeds != nullptr ? input.inputs_embeds + t * width
-                                                         : row(word_, input.input_ids[t], own);
+      const float* word =
+          input.inputs_embeds != nullptr ? input.inputs_embeds + t * width : row(word_, input.input_ids[t], own);
       const float* position = row(position_, input.position_ids[t], own + own_stride);
       const float* type = nullptr;
       if (sizes_.token_types > 0) {
@@ -65,7 +65,8 @@ size_t Embeddings::nbytes() const {
     for (const int64_t extent : tensor.shape) count *= static_cast<size_t>(extent);
     return count;
   };
-  return table(word_) + table(position_) + table(token_type_) + norm_.nbytes() + (projection_ ? projection_->nbytes() : 0);
+  return table(word_) + table(position_) + table(token_type_) + norm_.nbytes() +
+         (projection_ ? projection_->nbytes() : 0);
 }
 
 }  // namespace bertcpp

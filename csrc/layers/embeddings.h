@@ -19,9 +19,9 @@ struct EmbeddingSizes {
 };
 
 struct EmbeddingInput {
-  const int32_t* input_ids;      // [num_tokens], or null with inputs_embeds
-  const float* inputs_embeds;    // [num_tokens, embedding_size], or null
-  const int32_t* position_ids;   // [num_tokens]
+  const int32_t* input_ids;       // [num_tokens], or null with inputs_embeds
+  const float* inputs_embeds;     // [num_tokens, embedding_size], or null
+  const int32_t* position_ids;    // [num_tokens]
   const int32_t* token_type_ids;  // [num_tokens], or null for 0
   int64_t num_tokens;
 };
@@ -32,7 +32,8 @@ class Embeddings {
   Embeddings(const Kernels& kernels, const WeightMap& weights, const EmbeddingSizes& sizes);
 
   // x[num_tokens, hidden_size]; scratch[threads, scratch_floats()]. Ids must have been checked.
-  void forward(Team& team, const EmbeddingInput& input, float* x, int64_t x_stride, float* narrow, float* scratch) const;
+  void forward(Team& team, const EmbeddingInput& input, float* x, int64_t x_stride, float* narrow,
+               float* scratch) const;
   // For each thread.
   int64_t scratch_floats() const { return 3 * row_stride(sizes_.embedding_size); }
   // [num_tokens, this] for `narrow`; 0 where there is no projection.

@@ -16,8 +16,9 @@ FeedForward::FeedForward(const Kernels& kernels, const WeightMap& weights, const
 void FeedForward::forward(Team& team, const LayerWorkspace& workspace, int64_t m, float* x, int64_t x_stride) const {
   up_.forward(team, {x, x_stride, m},
               {.y = workspace.intermediate, .stride = workspace.intermediate_stride, .activation = activation_});
-  down_.forward(team, {workspace.intermediate, workspace.intermediate_stride, m},
-                {.y = workspace.context, .stride = workspace.context_stride, .residual = x, .residual_stride = x_stride});
+  down_.forward(
+      team, {workspace.intermediate, workspace.intermediate_stride, m},
+      {.y = workspace.context, .stride = workspace.context_stride, .residual = x, .residual_stride = x_stride});
   norm_.forward(team, workspace.context, workspace.context_stride, m, x, x_stride);
 }
 

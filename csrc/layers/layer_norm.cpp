@@ -5,7 +5,10 @@
 namespace bertcpp {
 
 LayerNorm::LayerNorm(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t n, double eps)
-    : kernels_(&kernels), n_(n), eps_(static_cast<float>(eps)), parameters_(static_cast<size_t>(2 * n) * sizeof(float)) {
+    : kernels_(&kernels),
+      n_(n),
+      eps_(static_cast<float>(eps)),
+      parameters_(static_cast<size_t>(2 * n) * sizeof(float)) {
   read_floats(kernels, weight_at(weights, name + ".weight", {n}), 0, n, parameters_.floats());
   read_floats(kernels, weight_at(weights, name + ".bias", {n}), 0, n, parameters_.floats() + n);
 }

@@ -67,7 +67,8 @@ void Linear::pack_panel(const std::vector<LinearPart>& parts, int64_t panel, flo
     const int64_t part_end = part_begin + part.weight->shape[0];
     const int64_t from = std::max(begin, part_begin);
     const int64_t to = std::min(end, part_end);
-    if (from < to) read_floats(*kernels_, *part.weight, (from - part_begin) * k_, (to - from) * k_, rows + (from - begin) * k_);
+    if (from < to)
+      read_floats(*kernels_, *part.weight, (from - part_begin) * k_, (to - from) * k_, rows + (from - begin) * k_);
     part_begin = part_end;
   }
   kernels_->pack_weight(rows, k_, end - begin, k_, weight_.floats() + begin * k_);

@@ -38,22 +38,25 @@ int64_t Sequences::longest() const {
   return most;
 }
 
-RelativePositionBias::RelativePositionBias(const Kernels& kernels, const WeightMap& weights, int64_t buckets, int64_t far,
-                                           int64_t heads, int64_t max_distance)
-    : heads_(heads), max_distance_(max_distance), table_(static_cast<size_t>(heads * (2 * max_distance + 1)) * sizeof(float)) {
+RelativePositionBias::RelativePositionBias(const Kernels& kernels, const WeightMap& weights, int64_t buckets,
+                                           int64_t far, int64_t heads, int64_t max_distance)
+    : heads_(heads),
+      max_distance_(max_distance),
+      table_(static_cast<size_t>(heads * (2 * max_distance + 1)) * sizeof(float)) {
   const TensorView& weight = weight_at(weights, "relative_attention_bias.weight", {buckets, heads});
   std::vector<float> values(static_cast<size_t>(buckets * heads));
   read_floats(kernels, weight, 0, buckets * heads, values.data());
   for (int64_t distance = -max_distance; distance <= max_distance; ++distance) {
     const int64_t bucket = bucket_of(distance, buckets, far);
     for (int64_t h = 0; h < heads; ++h) {
-      table_.floats()[h * (2 * max_distance + 1) + max_distance + distance] = values[static_cast<size_t>(bucket * heads + h)];
+      table_.floats()[h * (2 * max_distance + 1) + max_distance + distance] =
+          values[static_cast<size_t>(bucket * heads + h)];
     }
   }
 }
 
-SelfAttention::SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
-                             int64_t heads, double layer_norm_eps)
+SelfAttention::SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name,
+                             int64_t hidden_size, int64_t heads, double layer_norm_eps)
     : kernels_(&kernels),
       hidden_size_(hidden_size),
       heads_(heads),

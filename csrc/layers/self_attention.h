@@ -23,11 +23,14 @@ struct Sequences {
 class RelativePositionBias {
  public:
   RelativePositionBias() = default;
-  // weights holds relative_attention_bias.weight [buckets, heads]. Distances up to max_distance() either way are tabled.
+  // weights holds relative_attention_bias.weight [buckets, heads]. Distances up to max_distance() either way are
+  // tabled.
   RelativePositionBias(const Kernels& kernels, const WeightMap& weights, int64_t buckets, int64_t far, int64_t heads,
                        int64_t max_distance);
   // This head's bias at distance 0; nullptr where the model has none.
-  const float* head(int64_t h) const { return heads_ == 0 ? nullptr : table_.floats() + h * (2 * max_distance_ + 1) + max_distance_; }
+  const float* head(int64_t h) const {
+    return heads_ == 0 ? nullptr : table_.floats() + h * (2 * max_distance_ + 1) + max_distance_;
+  }
   int64_t max_distance() const { return max_distance_; }
 
  private:
@@ -55,8 +58,8 @@ class SelfAttention {
                 int64_t heads, double layer_norm_eps);
 
   // x[num_tokens, hidden_size] in place. probabilities: each sequence's [heads, length, length] end to end, or null.
-  void forward(Team& team, const Sequences& sequences, const RelativePositionBias& bias, const LayerWorkspace& workspace,
-               float* x, int64_t x_stride, float* probabilities) const;
+  void forward(Team& team, const Sequences& sequences, const RelativePositionBias& bias,
+               const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities) const;
   // Of one thread, for sequences of up to `longest` tokens.
   static int64_t scratch_floats(const Kernels& kernels, int64_t longest, int64_t head_dim);
   size_t nbytes() const { return qkv_.nbytes() + output_.nbytes() + norm_.nbytes(); }

@@ -13,13 +13,16 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-bool is_aligned(const void* address, int64_t size) { return reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(size) == 0; }
+bool is_aligned(const void* address, int64_t size) {
+  return reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(size) == 0;
+}
 
 }  // namespace
 
 const TensorView& weight_at(const WeightMap& weights, const std::string& name, const std::vector<int64_t>& shape) {
   const auto found = weights.find(name);
-  if (found == weights.end()) throw WeightError("the weight '" + name + "' of shape " + shape_text(shape) + " is missing");
+  if (found == weights.end())
+    throw WeightError("the weight '" + name + "' of shape " + shape_text(shape) + " is missing");
   if (found->second.shape != shape) {
     throw WeightError("the weight '" + name + "' has shape " + shape_text(found->second.shape) +
                       ", but the configuration asks for " + shape_text(shape));

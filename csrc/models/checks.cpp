@@ -13,28 +13,31 @@ constexpr int64_t kLargestSize = int64_t{1} << 28;
 
 void check_size(const char* name, int64_t value, int64_t least) {
   if (value >= least && value <= kLargestSize) return;
-  throw ConfigError(std::string(name) + " is " + std::to_string(value) + "; it must lie between " + std::to_string(least) +
-                    " and " + std::to_string(kLargestSize));
+  throw ConfigError(std::string(name) + " is " + std::to_string(value) + "; it must lie between " +
+                    std::to_string(least) + " and " + std::to_string(kLargestSize));
 }
 
 void check_ids(const char* name, const int32_t* ids, int64_t count, int64_t limit, const char* table) {
   if (ids == nullptr) return;
   for (int64_t i = 0; i < count; ++i) {
     if (ids[i] >= 0 && ids[i] < limit) continue;
-    throw TokenIdError(std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ", but " + table +
-                       " has " + std::to_string(limit) + " entries (0 to " + std::to_string(limit - 1) + ")");
+    throw TokenIdError(std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ", but " +
+                       table + " has " + std::to_string(limit) + " entries (0 to " + std::to_string(limit - 1) + ")");
   }
 }
 
 void check_sequences(const EncoderBatch& batch) {
-  if (batch.num_sequences < 1 || batch.num_tokens < 1) throw InputError("a batch needs at least one sequence of at least one token");
-  if (batch.cu_seqlens[0] != 0) throw InputError("cu_seqlens must start with 0, not " + std::to_string(batch.cu_seqlens[0]));
+  if (batch.num_sequences < 1 || batch.num_tokens < 1)
+    throw InputError("a batch needs at least one sequence of at least one token");
+  if (batch.cu_seqlens[0] != 0)
+    throw InputError("cu_seqlens must start with 0, not " + std::to_string(batch.cu_seqlens[0]));
   for (int64_t b = 0; b < batch.num_sequences; ++b) {
     const int64_t begin = batch.cu_seqlens[b];
     const int64_t end = batch.cu_seqlens[b + 1];
     if (end <= begin || end > batch.num_tokens) {
       throw InputError("cu_seqlens must rise strictly up to the number of tokens, " + std::to_string(batch.num_tokens) +
-                       "; entry " + std::to_string(b + 1) + " is " + std::to_string(end) + " after " + std::to_string(begin));
+                       "; entry " + std::to_string(b + 1) + " is " + std::to_string(end) + " after " +
+                       std::to_string(begin));
     }
     if (batch.key_lens == nullptr) continue;
     if (batch.key_lens[b] < 1 || batch.key_lens[b] > end - begin) {
@@ -43,8 +46,8 @@ void check_sequences(const EncoderBatch& batch) {
     }
   }
   if (batch.cu_seqlens[batch.num_sequences] != batch.num_tokens) {
-    throw InputError("cu_seqlens ends with " + std::to_string(batch.cu_seqlens[batch.num_sequences]) + ", but there are " +
-                     std::to_string(batch.num_tokens) + " tokens");
+    throw InputError("cu_seqlens ends with " + std::to_string(batch.cu_seqlens[batch.num_sequences]) +
+                     ", but there are " + std::to_string(batch.num_tokens) + " tokens");
   }
 }
 
@@ -63,11 +66,12 @@ const EncoderConfig& check(const EncoderConfig& config) {
   check_size("embedding_size", config.embedding_size, 1);
   check_size("relative_attention_num_buckets", config.relative_attention_num_buckets, 0);
   if (config.hidden_size % config.num_attention_heads != 0) {
-    throw ConfigError("hidden_size " + std::to_string(config.hidden_size) + " is not a multiple of num_attention_heads " +
-                      std::to_string(config.num_attention_heads));
+    throw ConfigError("hidden_size " + std::to_string(config.hidden_size) +
+                      " is not a multiple of num_attention_heads " + std::to_string(config.num_attention_heads));
   }
   if (!(config.layer_norm_eps >= 0.0) || !std::isfinite(config.layer_norm_eps)) {
-    throw ConfigError("layer_norm_eps is " + std::to_string(config.layer_norm_eps) + "; it must be a finite number of at least 0");
+    throw ConfigError("layer_norm_eps is " + std::to_string(config.layer_norm_eps) +
+                      "; it must be a finite number of at least 0");
   }
   if (config.relative_attention_num_buckets > 0 &&
       (config.relative_attention_num_buckets % 4 != 0 ||
@@ -86,16 +90,19 @@ void check(const EncoderConfig& config, const EncoderBatch& batch, const Encoder
   if (batch.position_ids == nullptr) throw InputError("position_ids are missing");
   if (outputs.pooler_output != nullptr && !config.has_pooler) throw InputError("this model has no pooler");
   check_ids("input_ids", batch.input_ids, batch.num_tokens, config.vocab_size, "the vocabulary");
-  check_ids("position_ids", batch.position_ids, batch.num_tokens, config.max_position_embeddings, "the table of positions");
+  check_ids("position_ids", batch.position_ids, batch.num_tokens, config.max_position_embeddings,
+            "the table of positions");
   if (config.type_vocab_size > 0) {
-    check_ids("token_type_ids", batch.token_type_ids, batch.num_tokens, config.type_vocab_size, "the table of token types");
+    check_ids("token_type_ids", batch.token_type_ids, batch.num_tokens, config.type_vocab_size,
+              "the table of token types");
   }
   if (config.relative_attention_num_buckets == 0) return;
   const int64_t limit = largest_column(config) + 1;
   check_ids("columns", batch.columns, batch.num_tokens, limit, "the table of relative places");
   for (int64_t b = 0; b < batch.num_sequences; ++b) {
     if (batch.cu_seqlens[b + 1] - batch.cu_seqlens[b] > limit) {
-      throw InputError("sequence " + std::to_string(b) + " has more tokens than the table of relative places, " + std::to_string(limit));
+      throw InputError("sequence " + std::to_string(b) + " has more tokens than the table of relative places, " +
+                       std::to_string(limit));
     }
   }
 }

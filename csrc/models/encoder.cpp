@@ -10,8 +10,8 @@ namespace bertcpp {
 
 namespace {
 
-// Tokens of one pass through the layers. A larger batch goes through in pieces of whole sequences, so that the workspace
-// stays bounded; results do not depend on where the cuts fall.
+// Tokens of one pass through the layers. A larger batch goes through in pieces of whole sequences, so that the
+// workspace stays bounded; results do not depend on where the cuts fall.
 constexpr int64_t kPieceTokens = 4096;
 
 }  // namespace
@@ -51,8 +51,8 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
   layers_.reserve(static_cast<size_t>(config.num_hidden_layers));
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string name = "layers." + std::to_string(i);
-    layers_.push_back({SelfAttention(kernels, weights, name + ".attention", config.hidden_size, config.num_attention_heads,
-                                     config.layer_norm_eps),
+    layers_.push_back({SelfAttention(kernels, weights, name + ".attention", config.hidden_size,
+                                     config.num_attention_heads, config.layer_norm_eps),
                        FeedForward(kernels, weights, name + ".ffn", config.hidden_size, config.intermediate_size,
                                    config.hidden_act, config.layer_norm_eps)});
   }
@@ -120,7 +120,9 @@ void Encoder::run(Team& team, const Piece& piece, const EncoderOutputs& outputs,
   const int64_t token = piece.first_token;
   const Memory m = memory(arena, sequences, team.size());
 
-  const auto from_first = [&](const auto* values, int64_t width) { return values == nullptr ? nullptr : values + token * width; };
+  const auto from_first = [&](const auto* values, int64_t width) {
+    return values == nullptr ? nullptr : values + token * width;
+  };
   const auto write_rows = [&](const float* x, float* out) {
     team.for_each(tokens, [&](int64_t t) {
       std::memcpy(out + (token + t) * hidden, x + t * m.x_stride, static_cast<size_t>(hidden) * sizeof(float));
@@ -152,10 +154,13 @@ void Encoder::run(Team& team, const Piece& piece, const EncoderOutputs& outputs,
     float* firsts = m.layers.context;
     const int64_t stride = m.layers.context_stride;
     team.for_each(sequences.num_sequences, [&](int64_t b) {
-      std::memcpy(firsts + b * stride, m.x + first_token(sequences, b) * m.x_stride, static_cast<size_t>(hidden) * sizeof(float));
+      std::memcpy(firsts + b * stride, m.x + first_token(sequences, b) * m.x_stride,
+                  static_cast<size_t>(hidden) * sizeof(float));
     });
     pooler_.forward(team, {firsts, stride, sequences.num_sequences},
-                    {.y = outputs.pooler_output + piece.first_sequence * hidden, .stride = hidden, .activation = Activation::kTanh});
+                    {.y = outputs.pooler_output + piece.first_sequence * hidden,
+                     .stride = hidden,
+                     .activation = Activation::kTanh});
   }
 }
 

@@ -35,13 +35,13 @@ enum class Pooling { kCls, kMean, kMax, kMeanSqrtLen, kWeightedMean, kLastToken 
 
 // T tokens of B sequences, end to end. Null where absent.
 struct EncoderBatch {
-  const int32_t* input_ids = nullptr;      // [T], or null with inputs_embeds
-  const float* inputs_embeds = nullptr;    // [T, embedding_size]
-  const int32_t* position_ids = nullptr;   // [T]
+  const int32_t* input_ids = nullptr;       // [T], or null with inputs_embeds
+  const float* inputs_embeds = nullptr;     // [T, embedding_size]
+  const int32_t* position_ids = nullptr;    // [T]
   const int32_t* token_type_ids = nullptr;  // [T]
-  const int32_t* cu_seqlens = nullptr;     // [B + 1]
-  const int32_t* key_lens = nullptr;       // [B]: the first so many tokens are attended to; all where null
-  const int32_t* columns = nullptr;        // [T]: places for relative position biases; 0, 1, 2 ... where null
+  const int32_t* cu_seqlens = nullptr;      // [B + 1]
+  const int32_t* key_lens = nullptr;        // [B]: the first so many tokens are attended to; all where null
+  const int32_t* columns = nullptr;         // [T]: places for relative position biases; 0, 1, 2 ... where null
   int64_t num_tokens = 0;
   int64_t num_sequences = 0;
 };

@@ -76,8 +76,8 @@ void pool(Team& team, const Kernels& kernels, const Sequences& sequences, const 
     const int64_t begin = sequences.cu_seqlens[b];
     const Tokens tokens{states.x + begin * states.stride, states.stride, states.width, sequences.keys(b),
                         weights == nullptr ? nullptr : weights + begin};
-    pool_one(kernels, tokens, states.x + first_token(sequences, b) * states.stride, modes[static_cast<size_t>(task % count)],
-             out + task * states.width);
+    pool_one(kernels, tokens, states.x + first_token(sequences, b) * states.stride,
+             modes[static_cast<size_t>(task % count)], out + task * states.width);
   });
 }
 
