@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -62,6 +63,13 @@ def test_every_public_name_resolves(name: str) -> None:
     path = f"{value.__module__}.{getattr(value, '__qualname__', name)}".lower()
     assert "pipeline" not in path
     assert "sentence_transformers" not in path
+
+
+@pytest.mark.parametrize("module", ["configuration", "modeling", "tokenization"])
+def test_every_class_for_users_is_exported(module: str) -> None:
+    public = importlib.import_module(f"bertcpp.{module}").__all__
+    ours = {name for name in public if name.endswith(("Config", "Model", "Tokenizer", "TokenizerFast"))}
+    assert ours <= set(bertcpp.__all__)
 
 
 def test_dir_lists_the_public_names() -> None:
