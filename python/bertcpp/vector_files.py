@@ -27,6 +27,7 @@ __all__ = ["FORMATS", "JsonLines", "Npy", "Plain", "Preview", "Writer", "opened"
 
 _NPY_HEADER_BYTES = 128  # room for any shape, so that the number of rows can be filled in at the end
 _PREVIEW_NUMBERS = 6
+_PART_NAME = 50  # characters of a file's name that its temporary file bears; names have at most 255 bytes
 _PREVIEW_TEXT = 72
 
 
@@ -98,7 +99,8 @@ class Preview(Writer):
         for record, vector in zip(records, vectors, strict=True):
             text = record.text if len(record.text) <= _PREVIEW_TEXT else record.text[: _PREVIEW_TEXT - 3] + "..."
             shown = "  ".join(
-                f"{value:.4f}" if vector.dtype.kind == "f" else str(value) for value in vector[:6].tolist()
+                f"{value:.4f}" if vector.dtype.kind == "f" else str(value)
+                for value in vector[:_PREVIEW_NUMBERS].tolist()
             )
             more = "  ..." if len(vector) > _PREVIEW_NUMBERS else ""
             length = np.sqrt(np.sum(np.square(vector.astype(np.float64))))
@@ -136,7 +138,10 @@ def opened(path: str, form: str) -> Iterator[Writer]:
             target.flush()
         return
     folder, name = os.path.split(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:_PART_NAME]}.", suffix=".part", dir=folder)
+    except OSError as error:  # the user knows nothing of the temporary file
+        raise type(error)(error.errno, f"cannot be written ({error.strerror}); check the folder", path) from None
     try:
         with open(descriptor, "w+b") as file:
             yield from _written(file, form)

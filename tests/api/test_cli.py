@@ -269,6 +269,18 @@ def test_lines_that_are_wrong(model: Path, tmp_path: Path, stdin: bytes, options
     assert os.listdir(tmp_path) == [], "nothing half-written is left"
 
 
+def test_an_output_that_cannot_be_written_is_named_as_given(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "out.npy"
+    said = fail(1, "embed", "-m", model, "-o", path, "a")
+    assert f"{path}: cannot be written (No such file or directory); check the folder" in said
+
+
+def test_an_output_with_a_name_as_long_as_names_may_be(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 125 + ".npy")
+    assert run("embed", "-m", model, "-o", path, "a").returncode == 0
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_debug_shows_the_traceback() -> None:
     done = run("info", "no/such/model/here", "--debug")
     assert b"Traceback" in done.stderr
