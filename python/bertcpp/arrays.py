@@ -51,7 +51,10 @@ def as_array(value: Any, name: str) -> AnyArray:
         except ValueError as error:
             raise InputError(f"{name} is no rectangular array: {error}; pad its rows to one length") from error
     if array.dtype.kind not in "biuf":
-        what = "texts; tokenize them first" if array.dtype.kind in "USO" else f"of dtype {array.dtype}"
+        what = "texts; tokenize them first" if array.dtype.kind in "US" else f"of dtype {array.dtype}"
+        if array.dtype.kind == "O":
+            texts = any(isinstance(item, (str, bytes)) for item in array.flat)
+            what = "texts; tokenize them first" if texts else "Python objects; pass an array of integers or floats"
         raise InputError(f"{name} must be an array of numbers, but these are {what}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 

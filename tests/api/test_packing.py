@@ -145,6 +145,8 @@ def test_the_callers_array_is_copied() -> None:
         ({"input_ids": [[1, 2], [3]]}, InputError, "no rectangular array"),
         ({"input_ids": "a text"}, InputError, "tokenize texts first"),
         ({"input_ids": ["a text"]}, InputError, "texts; tokenize them first"),
+        ({"input_ids": np.array([["a text"]], object)}, InputError, "texts; tokenize them first"),
+        ({"input_ids": np.array([[1, 2]], object)}, InputError, "Python objects; pass an array of integers or floats"),
         ({"input_ids": {"input_ids": [[1]]}}, InputError, r"unpack it: model\(\*\*inputs\)"),
         ({"input_ids": [[None, 1]]}, InputError, "array of numbers"),
         ({"input_ids": [[1.0, 2.0]]}, InputError, "must be integers, not float64"),
