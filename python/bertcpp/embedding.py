@@ -11,7 +11,16 @@ import numpy as np
 
 from . import _core
 from .batching import CHUNK_TEXTS, CHUNK_TEXTS_PER_THREAD, Progress, Rows, chunks
-from .embedding_model import ON_OVERFLOW, EmbeddingModel, OnOverflow, check_device, one_of, renamed
+from .embedding_model import (
+    ON_OVERFLOW,
+    EmbeddingModel,
+    OnOverflow,
+    check_device,
+    checked_dimensions,
+    checked_threads,
+    one_of,
+    renamed,
+)
 from .errors import InputError, MissingDependencyError
 from .quantization import PRECISIONS, Precision, quantize_embeddings
 from .sentence_encoder import Cuts, Request
@@ -225,7 +234,7 @@ class SentenceTransformer(EmbeddingModel):
         Memory stays bounded: at most a chunk of texts and one batch are held. Arguments are those of `encode`.
 
         Raises:
-            InputError: if an input is no string or pair of strings.
+            InputError: if `inputs` is a single text, or an input is no string or pair of strings.
             SequenceTooLongError: if a text is over the limit and `on_overflow` is `"error"`.
             ValueError: if an argument has a value that it cannot have.
 
@@ -238,6 +247,8 @@ class SentenceTransformer(EmbeddingModel):
         request = self._request(
             prompt_name, prompt, batch_size, "sentence_embedding", normalize_embeddings, truncate_dim, on_overflow, {}
         )
+        if _is_single(inputs):
+            raise InputError("inputs is one text; pass an iterable of texts, or call encode()")
         progress = Progress(_shown(show_progress_bar), _length(inputs))
         blocks = self._in_process(inputs, request, self._threads(num_threads))
         return self._watched(blocks, progress, self._overflow_mode(on_overflow))
@@ -264,7 +275,7 @@ class SentenceTransformer(EmbeddingModel):
             batch_tokens=int(batch_size) * limit,
             prompt=self._prompt(prompt, prompt_name),
             output_value=output_value,
-            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+            truncate_dim=checked_dimensions(self.truncate_dim if truncate_dim is None else truncate_dim),
             normalize=normalize_embeddings,
             may_cut=self._overflow_mode(on_overflow) != "error",
         )
@@ -273,6 +284,8 @@ class SentenceTransformer(EmbeddingModel):
         if prompt is not None:
             if name is not None:
                 logger.warning("prompt and prompt_name were both given; prompt_name %r is ignored", name)
+            if not isinstance(prompt, str):
+                raise ValueError(f"prompt must be a string, not {prompt!r}")
             return prompt
         name = self.default_prompt_name if name is None else name
         if name is None:
@@ -285,17 +298,17 @@ class SentenceTransformer(EmbeddingModel):
         return str(one_of("on_overflow", self.on_overflow if on_overflow is None else on_overflow, ON_OVERFLOW))
 
     def _limit_asked(self, processing: dict[str, Any] | None) -> int:
-        text = dict((processing or {}).get("text", {}))
+        text = processing.get("text", {}) if isinstance(processing, dict) else {}
+        if (processing is not None and not isinstance(processing, dict)) or not isinstance(text, dict):
+            raise ValueError(f"processing_kwargs must be like {{'text': {{'max_length': n}}}}, not {processing!r}")
+        text = dict(text)
         limit = text.pop("max_length", self._max_seq_length)
         if set(processing or {}) - {"text"} or text.pop("truncation", True) is not True or text:
             raise ValueError(f"processing_kwargs {processing!r} holds more than {{'text': {{'max_length': n}}}}")
         return self._checked_length(limit)
 
     def _threads(self, num_threads: int | None) -> int:
-        chosen = self.num_threads if num_threads is None else num_threads
-        if chosen is not None and chosen < 1:
-            raise ValueError(f"num_threads must be at least 1, got {chosen}")
-        return chosen or 0
+        return checked_threads(self.num_threads if num_threads is None else num_threads) or 0
 
     def _in_process(self, texts: Iterable[Any], request: Request, threads: int) -> Iterator[tuple[Any, Cuts]]:
         first = 0

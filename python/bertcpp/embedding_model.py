@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from .tokenization import PreTrainedTokenizer
 
-__all__ = ["Device", "EmbeddingModel", "OnOverflow", "check_device", "one_of", "renamed"]
+__all__ = [
+    "Device",
+    "EmbeddingModel",
+    "OnOverflow",
+    "check_device",
+    "checked_dimensions",
+    "checked_threads",
+    "one_of",
+    "renamed",
+]
 
 OnOverflow = Literal["truncate", "warn", "error"]
 ON_OVERFLOW = ("truncate", "warn", "error")
@@ -80,47 +89,36 @@ def check_device(device: Any) -> None:
         raise ValueError(f"device {str(device)!r} is not known: bertcpp computes on the CPU; pass 'cpu' or nothing")
 
 
-class EmbeddingModel:
-    """A sentence-embedding model: a checkpoint's tokenizer, encoder, pooling and what follows it.
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
-    Reads the layouts that sentence-transformers writes, before version 5.4 and since. A folder with an encoder alone
-    gets mean pooling and a warning. One object may be used from any number of threads, and pickled.
 
-    Args:
-        model_name_or_path: a folder, a hub name, or the name of an installed package that carries a checkpoint.
-        device: `"cpu"` or None; there is no other.
-        prompts: texts to put before inputs, by name; they take precedence over those of the checkpoint.
-        default_prompt_name: the prompt of every call that names none.
-        similarity_fn_name: `cosine`, `dot`, `euclidean` or `manhattan`; None takes the checkpoint's, or `cosine`.
-        cache_folder: where hub checkpoints are kept; None means the hub's own cache.
-        trust_remote_code: accepted and without effect: code of a checkpoint is never run.
-        revision: a branch, tag or commit of the hub.
-        local_files_only: never ask the hub.
-        token: the hub's access token.
-        truncate_dim: leading dimensions of embeddings to keep; None takes the checkpoint's, or all.
-        model_kwargs: `torch_dtype` or `dtype` (float32 only) and `attn_implementation` (without effect) are accepted.
-        processor_kwargs: keywords for the tokenizer, such as `model_max_length`; `tokenizer_kwargs` is the older name.
-        config_kwargs: fields that replace those of the checkpoint's `config.json`.
-        backend: accepted for `"torch"`, the default elsewhere; the engine is bertcpp's.
-        num_threads: threads for this model's calls; None means `bertcpp.get_num_threads()` at each call.
-        on_overflow: what happens to texts longer than `max_seq_length`: `"warn"` cuts them and says so once a call,
-            `"truncate"` cuts them silently, `"error"` raises before anything of their chunk is computed.
+def checked_threads(value: Any) -> int | None:
+    """Return a number of threads, or None for the default.
 
     Raises:
-        CheckpointNotFoundError: if there is no such checkpoint.
-        ConfigError: if its files are missing, broken or contradict each other.
-        UnsupportedFormatError: if it has modules that the engine does not compute.
-        WeightMismatchError: if its tensors do not fit its configuration.
-        ValueError: if an argument is not one of those above.
+        ValueError: if it is something else.
+    """
+    if value is not None and not (_is_whole(value) and value >= 1):
+        raise ValueError(f"num_threads must be an integer of at least 1, or None for the default, not {value!r}")
+    return None if value is None else int(value)
 
-    Example:
-        >>> from bertcpp import SentenceTransformer
-        >>> model = SentenceTransformer("all-MiniLM-L6-v2")
-        >>> embeddings = model.encode(["A cat sits outside.", "A dog plays in the garden."])
-        >>> embeddings.shape, embeddings.dtype.name
-        ((2, 384), 'float32')
-        >>> model.similarity(embeddings, embeddings).shape
-        (2, 2)
+
+def checked_dimensions(value: Any) -> int | None:
+    """Return a number of leading dimensions to keep, or None for all.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if value is not None and not (_is_whole(value) and value >= 1):
+        raise ValueError(f"truncate_dim must be an integer of at least 1, or None for all dimensions, not {value!r}")
+    return None if value is None else int(value)
+
+
+class EmbeddingModel:
+    """What `SentenceTransformer` is but for its calls: loading, settings, what it tells of itself.
+
+    Arguments and exceptions are those of `SentenceTransformer`.
     """
 
     @renamed(tokenizer_kwargs="processor_kwargs")
@@ -150,9 +148,10 @@ class EmbeddingModel:
         if backend != "torch":
             raise ValueError(f"backend {backend!r} is not known: the engine is bertcpp's own; leave the argument out")
         self.on_overflow = one_of("on_overflow", on_overflow, ON_OVERFLOW)
-        self.num_threads = num_threads
+        self.num_threads = checked_threads(num_threads)
         self._folder = checkpoints.locate(
-            os.fspath(model_name_or_path),
+            # a path that is no folder may still be a name
+            os.fspath(model_name_or_path) if isinstance(model_name_or_path, os.PathLike) else model_name_or_path,
             cache_dir=cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME"),
             revision=revision,
             local_files_only=local_files_only,
@@ -175,7 +174,7 @@ class EmbeddingModel:
                 f"default_prompt_name {self.default_prompt_name!r} is none of the prompts {list(self.prompts)}"
             )
         self.similarity_fn_name = similarity_fn_name or settings.get("similarity_fn_name")
-        self.truncate_dim = truncate_dim if truncate_dim is not None else settings.get("truncate_dim")
+        self.truncate_dim = checked_dimensions(settings.get("truncate_dim") if truncate_dim is None else truncate_dim)
 
     @property
     def max_seq_length(self) -> int:
@@ -354,7 +353,13 @@ def _restored(cls: type[EmbeddingModel], state: dict[str, Any]) -> EmbeddingMode
 
 
 def _merged_prompts(given: dict[str, str] | None, settings: dict[str, Any]) -> dict[str, str]:
-    """Return prompts by name: the caller's before the checkpoint's, and `query` and `document` in any case."""
+    """Return prompts by name: the caller's before the checkpoint's, and `query` and `document` in any case.
+
+    Raises:
+        ValueError: if the caller's are no strings by name.
+    """
+    if given is not None and not (isinstance(given, dict) and all(isinstance(text, str) for text in given.values())):
+        raise ValueError(f"prompts must be a dictionary of strings, such as {{'query': 'query: '}}, not {given!r}")
     saved = {name: text or "" for name, text in (settings.get("prompts") or {}).items()}
     return {"query": "", "document": ""} | saved | dict(given or {})
 

@@ -58,7 +58,15 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"device": ["cpu", "cuda:0"]}, "computes on the CPU"),
     ({"device": []}, "computes on the CPU"),
     ({"on_overflow": "ignore"}, "on_overflow 'ignore' is not one of 'truncate', 'warn', 'error'"),
-    ({"num_threads": 0}, "num_threads must be at least 1"),
+    ({"num_threads": 0}, "num_threads must be an integer of at least 1, or None for the default, not 0"),
+    ({"num_threads": "2"}, "num_threads must be an integer .* not '2'"),
+    ({"num_threads": True}, "num_threads must be an integer .* not True"),
+    ({"truncate_dim": "5"}, "truncate_dim must be an integer of at least 1, or None for all dimensions, not '5'"),
+    ({"truncate_dim": 0}, "truncate_dim must be .* not 0"),
+    ({"truncate_dim": -1}, "truncate_dim must be .* not -1"),
+    ({"prompt": 5}, "prompt must be a string, not 5"),
+    ({"processing_kwargs": 5}, "processing_kwargs must be like .* not 5"),
+    ({"processing_kwargs": {"text": 5}}, "processing_kwargs must be like .* not {'text': 5}"),
     ({"processing_kwargs": {"text": {"padding": False}}}, "processing_kwargs"),
     ({"processing_kwargs": {"text": {"max_length": 0}}}, "from 1 to 64"),
 ]
@@ -78,6 +86,17 @@ def test_inputs_that_are_no_texts(model: SentenceTransformer, wrong: Any) -> Non
         model.encode(wrong)
 
 
+@pytest.mark.parametrize("name", [None, 5, ""])
+def test_names_that_name_no_checkpoint(name: Any) -> None:
+    with pytest.raises(InputError, match="named by a folder or a hub name, not by"):
+        SentenceTransformer(name)
+
+
+def test_a_stream_of_one_text_is_refused_rather_than_embedded_letter_by_letter(model: SentenceTransformer) -> None:
+    with pytest.raises(InputError, match="inputs is one text"):
+        model.stream("a text")
+
+
 def test_both_names_of_an_argument(model: SentenceTransformer) -> None:
     with pytest.raises(TypeError, match="both 'inputs' and its older name 'sentences'"):
         model.encode(inputs=TEXTS, sentences=TEXTS)
@@ -90,6 +109,10 @@ CONSTRUCTION: list[tuple[dict[str, Any], str]] = [
     ({"model_kwargs": {"quantization_config": 1}}, "quantization_config"),
     ({"on_overflow": "no"}, "on_overflow"),
     ({"similarity_fn_name": "near"}, "similarity"),
+    ({"num_threads": -1}, "num_threads must be an integer of at least 1"),
+    ({"truncate_dim": 0}, "truncate_dim must be an integer of at least 1"),
+    ({"prompts": "query: "}, "prompts must be a dictionary of strings"),
+    ({"prompts": {"query": 1}}, "prompts must be a dictionary of strings"),
 ]
 
 

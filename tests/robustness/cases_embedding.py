@@ -178,7 +178,10 @@ CASES: list[Case] = [
     dense("Dense without weights", "has no weights", CheckpointNotFoundError, change=lambda t: t.clear()),
     # Arguments of the model.
     Raises(
-        "a name that is a number", lambda w: bertcpp.SentenceTransformer(7), TypeError, "os.PathLike object, not int"
+        "a name that is a number",
+        lambda w: bertcpp.SentenceTransformer(7),
+        InputError,
+        "folder or a hub name, not by 7",
     ),
     Raises("another device", lambda w: w.encoder(device="cuda"), ValueError, "device 'cuda' is not known"),
     Raises("another backend", lambda w: w.encoder(backend="onnx"), ValueError, "backend 'onnx' is not known"),
@@ -225,7 +228,7 @@ CASES: list[Case] = [
     ),
     encode("an unknown prompt", ValueError, "prompt_name 'x' is none of the prompts", TEXTS, prompt_name="x"),
     encode("an unknown argument", ValueError, r"does not know the arguments \['normalise'\]", TEXTS, normalise=True),
-    encode("no threads", ValueError, "num_threads must be at least 1, got 0", TEXTS, num_threads=0),
+    encode("no threads", ValueError, "num_threads must be an integer of at least 1.* not 0", TEXTS, num_threads=0),
     encode("both names of the inputs", TypeError, "inputs", TEXTS, sentences=TEXTS),
     encode("another device for a call", ValueError, "device 'cuda' is not known", TEXTS, device="cuda"),
     Raises(
