@@ -208,7 +208,6 @@ void test_dispatch() {
 
 int main() {
   using namespace bertcpp::testing;
-  alarm(kAlarmSeconds);  // a hang is a failure
   const struct {
     const char* name;
     void (*run)();
@@ -233,8 +232,10 @@ int main() {
   };
   for (const auto& test : tests) {
     const int before = failures();
+    alarm(kAlarmSeconds);
     test.run();
     std::printf("%s: %s\n", test.name, failures() == before ? "ok" : "FAILED");
+    std::fflush(stdout);
   }
   return failures() == 0 ? 0 : 1;
 }

