@@ -93,7 +93,7 @@ struct Kernels {
   void (*activate)(float* x, int64_t n, Activation activation);
   // out[n] += weight * x[n]: the running sums of pooling.
   void (*accumulate)(const float* x, float weight, int64_t n, float* out);
-  // out[n] = max(out[n], x[n]).
+  // out[n] = max(out[n], x[n]), NaN where either is.
   void (*maximum)(const float* x, int64_t n, float* out);
   // x[:] *= factor.
   void (*scale)(float* x, int64_t n, float factor);

@@ -14,6 +14,7 @@ struct AttentionShape {
   bool bias;
   bool columns;
   bool probabilities;
+  bool large = false;  // scores of 1e11 and more, exact in float32: one key, or those that tie, take all
 };
 
 class AttentionProblem {
@@ -29,8 +30,8 @@ class AttentionProblem {
     // Keys and values of tokens that are not attended to stay NaN.
     for (int64_t t = 0; t < shape.tokens; ++t) {
       for (int64_t d = 0; d < shape.head_dim; ++d) {
-        q_.at(t, d) = test.random.uniform() * shape.sharpness;
-        if (t < shape.keys) k_.at(t, d) = test.random.uniform();
+        q_.at(t, d) = query_or_key() * shape.sharpness;
+        if (t < shape.keys) k_.at(t, d) = query_or_key();
         if (t < shape.keys) v_.at(t, d) = test.random.uniform();
       }
     }
@@ -54,6 +55,10 @@ class AttentionProblem {
   }
 
  private:
+  float query_or_key() {
+    return shape_.large ? 65536.0f * static_cast<float>(test_.random.integer(-8, 8)) : test_.random.uniform();
+  }
+
   AttentionArgs arguments() const {
     AttentionArgs args{};
     args.q = q_.row(0);
@@ -163,6 +168,17 @@ inline void test_attention(Case& test) {
     check_attention(test, tokens, test.random.integer(1, 24));
   }
   for (const int64_t tokens : {127, 128, 129, 256, 511, 512, 513, 600}) check_attention(test, tokens, 64);
+  for (const int64_t head_dim : {5, 24, 32, 48, 80}) {
+    AttentionProblem(test, {.tokens = 40,
+                            .keys = 37,
+                            .head_dim = head_dim,
+                            .sharpness = 1.0f,
+                            .bias = false,
+                            .columns = false,
+                            .probabilities = true,
+                            .large = true})
+        .check();
+  }
 }
 
 }  // namespace bertcpp::testing

@@ -163,10 +163,16 @@ inline void test_maximum(Case& test) {
     const Guarded<float> x = test.random.floats(n);
     const Guarded<float> out = test.random.floats(n);
     for (int64_t i = 0; i < n; i += 5) out[i] = -std::numeric_limits<float>::infinity();  // where a maximum starts
+    // NaN stays, on whichever side it came.
+    x[test.random.integer(0, n - 1)] = std::numeric_limits<float>::quiet_NaN();
+    out[test.random.integer(0, n - 1)] = std::numeric_limits<float>::quiet_NaN();
     const std::vector<float> before(out.data(), out.data() + n);
     test.kernels.maximum(x.data(), n, out.data());
     bool right = out.untouched_behind();
-    for (int64_t i = 0; i < n; ++i) right = right && same_bits(out[i], std::max(before[static_cast<size_t>(i)], x[i]));
+    for (int64_t i = 0; i < n; ++i) {
+      const float old = before[static_cast<size_t>(i)];
+      right = right && same_bits(out[i], std::isnan(old) || std::isnan(x[i]) ? old + x[i] : std::max(old, x[i]));
+    }
     CHECK_CASE(right);
     // NaN in a hidden state must not vanish from the pool.
     x[n - 1] = std::numeric_limits<float>::quiet_NaN();
