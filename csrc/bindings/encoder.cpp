@@ -10,6 +10,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/config.h"
+#include "bindings/gil.h"
 #include "models/checks.h"
 #include "runtime/errors.h"
 #include "runtime/sizes.h"
@@ -119,7 +120,7 @@ class PyEncoder {
       arrays.push_back(std::move(one.array));
     }
     const Kernels& kernels = active_kernels();
-    const py::gil_scoped_release release;
+    const GilRelease release;
     encoder_ = std::make_unique<Encoder>(config_.encoder, views, kernels);
   }
 
@@ -156,7 +157,7 @@ class PyEncoder {
 
  private:
   void compute(const Batch& batch, const EncoderOutputs& outputs, int num_threads) const {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     encoder_->forward(batch.view(), outputs, num_threads);
   }
 

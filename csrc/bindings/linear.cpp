@@ -5,6 +5,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "layers/activation.h"
 #include "runtime/errors.h"
 
@@ -29,7 +30,7 @@ class DenseHead {
       }
     }
     const Kernels& kernels = active_kernels();
-    const py::gil_scoped_release release;
+    const GilRelease release;
     linear_ = Linear(kernels, {{&w.view, bias ? &bias->view : nullptr}});
   }
 
@@ -41,7 +42,7 @@ class DenseHead {
     if (m == 0) return y;
     const LinearInput input{.x = x.data(), .stride = linear_.k(), .m = m};
     const LinearOutput output{.y = y.mutable_data(), .stride = linear_.n(), .activation = activation_};
-    const py::gil_scoped_release release;
+    const GilRelease release;
     run_team(threads, [&](Team& team) { linear_.forward(team, input, output); });
     return y;
   }

@@ -62,6 +62,29 @@ if __name__ == "__main__":
     main(*sys.argv[1:])
 '''
 
+EXIT_WHILE_COMPUTING = """
+import sys
+import threading
+import time
+
+import numpy as np
+
+from bertcpp import _core
+
+head = _core.Linear(np.ones((512, 512), np.float32))
+x = np.ones((256, 512), np.float32)
+
+
+def compute():
+    while True:
+        head(x, num_threads=int(sys.argv[1]))
+
+
+for _ in range(2):
+    threading.Thread(target=compute, daemon=True).start()
+time.sleep(0.1)
+"""
+
 FORK_WHILE_COMPUTING = """
 import hashlib, os, sys, threading, time
 import numpy as np
@@ -153,6 +176,13 @@ def test_fork_while_other_threads_compute(minilm: Path) -> None:
     command = [sys.executable, "-c", FORK_WHILE_COMPUTING, str(minilm)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_exit_while_daemon_threads_compute(threads: int) -> None:
+    command = [sys.executable, "-c", EXIT_WHILE_COMPUTING, str(threads)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_other_python_threads_run_while_the_engine_computes(minilm: Path) -> None:
