@@ -137,8 +137,10 @@ CpuCaches read_caches() {
   return caches;
 }
 
-// When the library is loaded: a fork cannot then fall into the middle of it.
+// When the library is loaded: a fork cannot then fall into the middle of it, which would leave the child waiting for
+// ever.
 [[maybe_unused]] const CpuFeatures& detected = cpu_features();
+[[maybe_unused]] const CpuCaches& measured = cpu_caches();
 
 }  // namespace
 

@@ -14,6 +14,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "runtime/cpu_quota.h"
 #include "runtime/errors.h"
@@ -80,6 +81,14 @@ void wait_until(const std::atomic<uint32_t>& value, const Reached& reached) {
   }
 }
 
+// Stores what sleepers wait for and wakes them. In one order with all other such stores and waits: libstdc++'s
+// notify_all first looks whether anybody sleeps, and a weaker store could still be on its way when a thread that goes
+// to sleep reads the old value after that look.
+void announce(std::atomic<uint32_t>& value, uint32_t now) {
+  value.store(now, std::memory_order_seq_cst);
+  value.notify_all();
+}
+
 // Of numbers that count up and wrap round.
 auto at_least(uint32_t goal) {
   return [goal](uint32_t value) { return static_cast<int32_t>(value - goal) >= 0; };
@@ -126,8 +135,7 @@ class TeamState {
     const uint32_t generation = barriers_.load(std::memory_order_acquire);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
       arrived_.store(0, std::memory_order_relaxed);
-      barriers_.store(generation + 1, std::memory_order_release);
-      barriers_.notify_all();
+      announce(barriers_, generation + 1);
       return;
     }
     wait_until(barriers_, at_least(generation + 1));
@@ -169,7 +177,7 @@ class TeamState {
   // After the ticket: whoever sees this number must find the next loop's ticket. It only counts up: others may have
   // ended the next loop before this member comes to say that its own is over.
   void open_next() {
-    loops_done_.fetch_add(1, std::memory_order_acq_rel);
+    loops_done_.fetch_add(1, std::memory_order_seq_cst);  // see announce()
     loops_done_.notify_all();
   }
 
@@ -197,6 +205,25 @@ void run_alone(const std::function<void(Team&)>& body) {
   body(team);
 }
 
+// A team that is run from within a team has one member, whichever thread runs it.
+thread_local bool serves_a_crew = false;
+
+// Throws std::system_error unless the system gives this process so many threads more: OpenMP, which makes the crew's,
+// ends the process where it is refused one.
+void check_obtainable(int count) {
+  std::atomic<uint32_t> done{0};
+  std::vector<std::jthread> threads;
+  threads.reserve(static_cast<size_t>(count));
+  const auto wait = [&done] { done.wait(0, std::memory_order_acquire); };
+  try {
+    for (int i = 0; i < count; ++i) threads.emplace_back(wait);
+  } catch (...) {
+    announce(done, 1);
+    throw;
+  }
+  announce(done, 1);
+}
+
 // The threads that work beside one calling thread: OpenMP makes them, in a parallel region that stays open between
 // calls. A region per call would end with OpenMP's own barrier, which keeps its threads spinning for milliseconds and
 // holds up the caller for members that the system has put to sleep; and after fork() its pool would name threads that
@@ -206,12 +233,13 @@ class Crew {
   // `inherited`: of the parent process, dead in this one; held so that leak checkers see it is kept on purpose.
   Crew(int workers, Crew* inherited)
       : asked_(workers), slots_(std::make_unique<Slot[]>(static_cast<size_t>(workers))), inherited_(inherited) {
+    check_obtainable(workers + 1);
     host_ = std::thread([this] { open(); });
     wait_until(state_, [](uint32_t state) { return state != kOpening; });
   }
   ~Crew() {
-    for (int i = 0; i < workers_; ++i) set(slots_[static_cast<size_t>(i)].state, kStop);
-    set(state_, kStop);
+    for (int i = 0; i < workers_; ++i) announce(slots_[static_cast<size_t>(i)].state, kStop);
+    announce(state_, kStop);
     host_.join();
   }
   Crew(const Crew&) = delete;
@@ -226,7 +254,7 @@ class Crew {
     TeamState team_state(size_);
     team_state_ = &team_state;
     body_ = &body;
-    for (int i = 0; i + 1 < size_; ++i) set(slots_[static_cast<size_t>(i)].state, kOffered);
+    for (int i = 0; i + 1 < size_; ++i) announce(slots_[static_cast<size_t>(i)].state, kOffered);
     Team team(team_state, 0, size_);
     body(team);
     for (int i = 0; i + 1 < size_; ++i) {
@@ -244,11 +272,6 @@ class Crew {
     std::atomic<uint32_t> state{kIdle};
   };
 
-  static void set(std::atomic<uint32_t>& state, State value) {
-    state.store(value, std::memory_order_release);
-    state.notify_all();
-  }
-
   // One thread more than there are workers: the host, which keeps the region open and lies where OpenMP's affinity
   // settings put the caller. Limits may make the team smaller than asked for.
   void open() {
@@ -257,7 +280,7 @@ class Crew {
       const int rank = omp_get_thread_num();
       if (rank == 0) {
         workers_ = omp_get_num_threads() - 1;
-        set(state_, kIdle);
+        announce(state_, kIdle);
         wait_until(state_, [](uint32_t state) { return state == kStop; });
       } else {
         serve(rank);
@@ -266,6 +289,7 @@ class Crew {
   }
 
   void serve(int rank) {
+    serves_a_crew = true;
     std::atomic<uint32_t>& slot = slots_[static_cast<size_t>(rank - 1)].state;
     for (;;) {
       wait_until(slot, [](uint32_t state) { return state != kIdle; });
@@ -274,7 +298,7 @@ class Crew {
       if (!slot.compare_exchange_strong(offered, kTaken, std::memory_order_acq_rel)) continue;  // withdrawn meanwhile
       Team team(*team_state_, rank, size_);
       (*body_)(team);
-      set(slot, kIdle);
+      announce(slot, kIdle);
     }
   }
 
@@ -325,7 +349,7 @@ Crew* crew_of_this_thread(int workers) {
 
 void run_team(int num_threads, const std::function<void(Team&)>& body) {
   const int size = std::min(num_threads > 0 ? num_threads : get_num_threads(), kMaxThreads);
-  Crew* beside = size > 1 ? crew_of_this_thread(size - 1) : nullptr;
+  Crew* beside = size > 1 && !serves_a_crew ? crew_of_this_thread(size - 1) : nullptr;
   // Busy: a team is being run from within a team.
   if (beside == nullptr || beside->busy()) return run_alone(body);
   beside->run(size, body);

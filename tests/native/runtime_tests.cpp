@@ -219,6 +219,7 @@ int main() {
       {"idle", test_idle_threads_sleep},
       {"bounded", test_threads_are_bounded},
       {"nested", test_a_team_within_a_team},
+      {"refused", test_refused_threads},
       {"fork", test_fork},
       {"fork_busy", test_fork_while_others_compute},
       {"settings", test_thread_settings},

@@ -1,6 +1,7 @@
 // Teams of threads: loops and barriers under stress, many callers, idle threads, and forks in every direction.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iterator>
 #include <thread>
@@ -159,13 +161,12 @@ inline void test_a_team_within_a_team() {
   std::atomic<int> members{0};
   run_team(3, [&](Team& team) {
     team.barrier();
-    if (team.rank() != 0) return;
     run_team(4, [&](Team& within) {
       members.fetch_add(within.size());
       within.for_each(10, [&](int64_t) { inner.fetch_add(1); });
     });
   });
-  CHECK(inner == 10 && members == 1, "%d of 10, %d members", inner.load(), members.load());
+  CHECK(inner == 30 && members == 3, "%d of 30, %d members", inner.load(), members.load());
 }
 
 // Runs `body` in a forked child; true if the child ended with status 0 before the alarm.
@@ -183,6 +184,20 @@ inline bool succeeds_in_child(const std::function<bool()>& body) {
 
 inline bool teams_of_all_sizes() {
   return team_counts_right(4, 20) && team_counts_right(1, 10) && team_counts_right(2, 30) && team_counts_right(3, 10);
+}
+
+// Where the system refuses threads, the calling thread works alone.
+inline void test_refused_threads() {
+#if !defined(__SANITIZE_ADDRESS__)  // which needs address space of its own
+  CHECK(succeeds_in_child([] {
+          int64_t pages = 0;
+          std::ifstream("/proc/self/statm") >> pages;
+          const auto used = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE));
+          const rlimit limit{used + (rlim_t{24} << 20), used + (rlim_t{24} << 20)};
+          return pages > 0 && setrlimit(RLIMIT_AS, &limit) == 0 && team_counts_right(64, 3) && team_counts_right(2, 3);
+        }),
+        "in a child with 24 MiB left");
+#endif
 }
 
 inline void test_fork() {
