@@ -5,6 +5,7 @@
 
 #include "models/checks.h"
 #include "models/pooling.h"
+#include "runtime/sizes.h"
 
 namespace bertcpp {
 
@@ -48,7 +49,6 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
                                           config.relative_attention_max_distance, config.num_attention_heads,
                                           largest_column(config));
   }
-  layers_.reserve(static_cast<size_t>(config.num_hidden_layers));
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string name = "layers." + std::to_string(i);
     layers_.push_back({SelfAttention(kernels, weights, name + ".attention", config.hidden_size,
@@ -71,7 +71,9 @@ void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs, 
     Piece piece{&batch, b, batch.cu_seqlens[b], {0}, {}, probability};
     do {
       const int64_t length = batch.cu_seqlens[b + 1] - batch.cu_seqlens[b];
-      probability += config_.num_attention_heads * length * length;
+      if (!outputs.attentions.empty()) {
+        probability = checked_add(probability, checked_mul({config_.num_attention_heads, length, length}));
+      }
       piece.cu_seqlens.push_back(static_cast<int32_t>(batch.cu_seqlens[++b] - piece.first_token));
     } while (b < batch.num_sequences && batch.cu_seqlens[b + 1] - piece.first_token <= kPieceTokens);
     piece.sequences = {
@@ -89,7 +91,10 @@ void Encoder::forward_piece(const Piece& piece, const EncoderOutputs& outputs, i
   Arena size;
   memory(size, piece.sequences, num_threads);
   Buffer buffer = buffers_.acquire(size.used());
-  run_team(num_threads, [&](Team& team) { run(team, piece, outputs, Arena(buffer)); });
+  // Carved up before the team begins: nothing that a team does may throw.
+  Arena arena(buffer);
+  const Memory carved = memory(arena, piece.sequences, num_threads);
+  run_team(num_threads, [&](Team& team) { run(team, piece, outputs, carved); });
   buffers_.release(std::move(buffer));
 }
 
@@ -97,28 +102,27 @@ Encoder::Memory Encoder::memory(Arena& arena, const Sequences& sequences, int nu
   const int64_t tokens = sequences.num_tokens;
   Memory memory{};
   memory.x_stride = row_stride(config_.hidden_size);
-  memory.x = arena.floats(tokens * memory.x_stride);
+  memory.x = arena.floats(checked_mul(tokens, memory.x_stride));
   LayerWorkspace& layers = memory.layers;
   layers.qkv_stride = row_stride(3 * config_.hidden_size);
   layers.context_stride = row_stride(config_.hidden_size);
   layers.intermediate_stride = row_stride(config_.intermediate_size);
   layers.scratch_floats = SelfAttention::scratch_floats(*kernels_, sequences.longest(), config_.head_dim());
-  layers.qkv = arena.floats(tokens * layers.qkv_stride);
-  layers.context = arena.floats(tokens * layers.context_stride);
-  layers.intermediate = arena.floats(tokens * layers.intermediate_stride);
-  layers.scratch = arena.floats(num_threads * layers.scratch_floats);
-  memory.narrow = arena.floats(tokens * embeddings_.narrow_stride());
-  memory.embedding_scratch = arena.floats(num_threads * embeddings_.scratch_floats());
+  layers.qkv = arena.floats(checked_mul(tokens, layers.qkv_stride));
+  layers.context = arena.floats(checked_mul(tokens, layers.context_stride));
+  layers.intermediate = arena.floats(checked_mul(tokens, layers.intermediate_stride));
+  layers.scratch = arena.floats(checked_mul(num_threads, layers.scratch_floats));
+  memory.narrow = arena.floats(checked_mul(tokens, embeddings_.narrow_stride()));
+  memory.embedding_scratch = arena.floats(checked_mul(num_threads, embeddings_.scratch_floats()));
   return memory;
 }
 
-void Encoder::run(Team& team, const Piece& piece, const EncoderOutputs& outputs, Arena arena) const {
+void Encoder::run(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const {
   const EncoderBatch& batch = *piece.batch;
   const Sequences& sequences = piece.sequences;
   const int64_t tokens = sequences.num_tokens;
   const int64_t hidden = config_.hidden_size;
   const int64_t token = piece.first_token;
-  const Memory m = memory(arena, sequences, team.size());
 
   const auto from_first = [&](const auto* values, int64_t width) {
     return values == nullptr ? nullptr : values + token * width;

@@ -75,11 +75,11 @@ class Encoder {
     FeedForward feed_forward;
   };
   struct Piece;
+  struct Memory;
 
   void forward_piece(const Piece& piece, const EncoderOutputs& outputs, int num_threads) const;
-  void run(Team& team, const Piece& piece, const EncoderOutputs& outputs, Arena arena) const;
+  void run(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const;
   // Carves x, the layers' workspace and the embeddings' scratch.
-  struct Memory;
   Memory memory(Arena& arena, const Sequences& sequences, int num_threads) const;
 
   EncoderConfig config_;

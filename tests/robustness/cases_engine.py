@@ -148,6 +148,7 @@ CASES: list[Case] = [
     built("heads that do not divide", lambda c, t: c.update(num_attention_heads=3), ConfigError, "not a multiple"),
     built("an unknown activation", lambda c, t: c.update(hidden_act="x"), ConfigError, "unknown activation 'x'"),
     built("more layers", lambda c, t: c.update(num_hidden_layers=2), WeightMismatchError, r"layers\.1\."),
+    built("layers without end", lambda c, t: c.update(num_hidden_layers=2**28), WeightMismatchError, r"layers\.1\."),
     built(
         "a weight missing", lambda c, t: t.pop("layers.0.ffn.up.bias"), WeightMismatchError, r"layers\.0\.ffn\.up\.bias"
     ),
