@@ -40,11 +40,13 @@ contents=$(mktemp -d)
 trap 'rm -rf "$contents"' EXIT
 "$PYTHON" -m zipfile -e "$wheel" "$contents"
 extension=$(ls "$contents"/bertcpp/_core*.so)
+# Into a variable first: `grep -q` stops reading at its first match, and a writer that is cut off fails the pipe.
+symbols=$(nm "$extension")
 for name in $instruction_sets; do
-  nm "$extension" | grep -q " bertcpp_kernels_$name\$" || fail "$extension lacks the $name kernels"
+  grep -q " bertcpp_kernels_$name\$" <<<"$symbols" || fail "$extension lacks the $name kernels"
 done
 for file in py.typed _core.pyi; do [ -f "$contents/bertcpp/$file" ] || fail "$wheel lacks $file"; done
-! find "$contents" -name '*.safetensors' -o -name '*.cpp' | grep -q . || fail "$wheel carries weights or sources"
+[ -z "$(find "$contents" -name '*.safetensors' -o -name '*.cpp')" ] || fail "$wheel carries weights or sources"
 [ "$(ls -d "$contents"/*/)" = "$(ls -d "$contents"/bertcpp*/)" ] || fail "$wheel installs more than bertcpp"
 
 echo "$wheel: $size bytes, kernels: $instruction_sets"
