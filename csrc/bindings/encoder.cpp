@@ -73,13 +73,13 @@ class Batch {
     };
   }
 
-  // The floats of one layer's attention probabilities. Throws InputError where the batch is not well formed.
+  // The floats of one head's attention probabilities. Throws InputError where the batch is not well formed.
   int64_t attention_floats(const EncoderConfig& config) const {
     check(config, view(), {});
     int64_t total = 0;
     for (size_t b = 0; b + 1 < cu_seqlens_.size(); ++b) {
       const int64_t length = cu_seqlens_[b + 1] - cu_seqlens_[b];
-      total = checked_add(total, checked_mul({config.num_attention_heads, length, length}));
+      total = checked_add(total, checked_mul(length, length));
     }
     return total;
   }
@@ -171,7 +171,8 @@ class PyEncoder {
     }
     if (wanted.hidden_states) {
       // The last of them is last_hidden_state, so that is not written twice.
-      const py::list states = arrays(config.num_hidden_layers + 1, {batch.num_tokens(), hidden}, outputs.hidden_states);
+      const std::vector<Shape> shapes(static_cast<size_t>(config.num_hidden_layers + 1), {batch.num_tokens(), hidden});
+      const py::list states = arrays(shapes, outputs.hidden_states);
       results["last_hidden_state"] = states[states.size() - 1];
       results["hidden_states"] = states;
     } else {
@@ -180,7 +181,11 @@ class PyEncoder {
       results["last_hidden_state"] = std::move(last);
     }
     if (wanted.attentions) {
-      results["attentions"] = arrays(config.num_hidden_layers, {batch.attention_floats(config)}, outputs.attentions);
+      const int64_t floats = batch.attention_floats(config);
+      std::vector<Shape> shapes;
+      for (int64_t i = 0; i < config.num_hidden_layers; ++i)
+        shapes.push_back({checked_mul(encoder_->heads(i), floats)});
+      results["attentions"] = arrays(shapes, outputs.attentions);
     }
     if (wanted.pooler) {
       FloatArray pooled({batch.num_sequences(), hidden});
@@ -192,9 +197,9 @@ class PyEncoder {
   }
 
   // A list of new arrays, and where they lie.
-  static py::list arrays(int64_t count, const Shape& shape, std::vector<float*>& data) {
+  static py::list arrays(const std::vector<Shape>& shapes, std::vector<float*>& data) {
     py::list list;
-    for (int64_t i = 0; i < count; ++i) {
+    for (const Shape& shape : shapes) {
       FloatArray array(shape);
       data.push_back(array.mutable_data());
       list.append(std::move(array));

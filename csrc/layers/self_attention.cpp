@@ -6,11 +6,22 @@
 namespace bertcpp {
 namespace {
 
-Linear query_key_value(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size) {
+// The heads that a layer has: `heads`, or what pruning left of them.
+int64_t heads_of(const WeightMap& weights, const std::string& name, int64_t hidden_size, int64_t heads) {
+  const auto query = weights.find(name + ".query.weight");
+  if (query == weights.end() || query->second.shape.empty()) return heads;
+  const int64_t rows = query->second.shape[0];
+  const int64_t head_dim = hidden_size / heads;
+  // What is no number of whole heads fails where the shapes are checked.
+  return rows >= head_dim && rows < hidden_size && rows % head_dim == 0 ? rows / head_dim : heads;
+}
+
+Linear query_key_value(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
+                       int64_t width) {
   std::vector<LinearPart> parts;
   for (const char* part : {".query", ".key", ".value"}) {
-    parts.push_back({&weight_at(weights, name + part + ".weight", {hidden_size, hidden_size}),
-                     &weight_at(weights, name + part + ".bias", {hidden_size})});
+    parts.push_back({&weight_at(weights, name + part + ".weight", {width, hidden_size}),
+                     &weight_at(weights, name + part + ".bias", {width})});
   }
   return Linear(kernels, parts);
 }
@@ -58,11 +69,11 @@ RelativePositionBias::RelativePositionBias(const Kernels& kernels, const WeightM
 SelfAttention::SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name,
                              int64_t hidden_size, int64_t heads, double layer_norm_eps)
     : kernels_(&kernels),
-      hidden_size_(hidden_size),
-      heads_(heads),
-      qkv_(query_key_value(kernels, weights, name, hidden_size)),
+      head_dim_(hidden_size / heads),
+      heads_(heads_of(weights, name, hidden_size, heads)),
+      qkv_(query_key_value(kernels, weights, name, hidden_size, heads_ * head_dim_)),
       norm_(kernels, weights, name + ".norm", hidden_size, layer_norm_eps) {
-  const TensorView& weight = weight_at(weights, name + ".output.weight", {hidden_size, hidden_size});
+  const TensorView& weight = weight_at(weights, name + ".output.weight", {hidden_size, heads_ * head_dim_});
   const TensorView& bias = weight_at(weights, name + ".output.bias", {hidden_size});
   output_ = Linear(kernels, {{&weight, &bias}});
 }
@@ -84,7 +95,8 @@ void SelfAttention::forward(Team& team, const Sequences& sequences, const Relati
 
 void SelfAttention::attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias,
                            const LayerWorkspace& workspace, float* probabilities) const {
-  const int64_t head_dim = hidden_size_ / heads_;
+  const int64_t head_dim = head_dim_;
+  const int64_t width = heads_ * head_dim;
   const int64_t stride = workspace.qkv_stride;
   // Where sequences and heads are fewer than the threads could share, queries are cut as well; each cut packs the keys
   // again, so a piece keeps at least four tiles.
@@ -107,8 +119,8 @@ void SelfAttention::attend(Team& team, const Sequences& sequences, const Relativ
     }
     kernels_->attention({
         .q = q,
-        .k = q + hidden_size_,
-        .v = q + 2 * hidden_size_,
+        .k = q + width,
+        .v = q + 2 * width,
         .stride = stride,
         .out = workspace.context + token * workspace.context_stride + head * head_dim,
         .out_stride = workspace.context_stride,

@@ -41,7 +41,7 @@ class RelativePositionBias {
 
 // Memory of a forward pass that layers share.
 struct LayerWorkspace {
-  float* qkv;  // [num_tokens, 3 hidden_size]
+  float* qkv;  // [num_tokens, 3 hidden_size]; fewer columns are used where heads were pruned
   int64_t qkv_stride;
   float* context;  // [num_tokens, hidden_size]
   int64_t context_stride;
@@ -53,7 +53,8 @@ struct LayerWorkspace {
 
 class SelfAttention {
  public:
-  // weights holds `name`.{query,key,value,output}.{weight,bias} and `name`.norm.{weight,bias}.
+  // weights holds `name`.{query,key,value,output}.{weight,bias} and `name`.norm.{weight,bias}. Heads of hidden_size /
+  // heads values; a layer that was pruned has fewer of them, as its query's rows tell.
   SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
                 int64_t heads, double layer_norm_eps);
 
@@ -62,6 +63,7 @@ class SelfAttention {
                const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities) const;
   // Of one thread, for sequences of up to `longest` tokens.
   static int64_t scratch_floats(const Kernels& kernels, int64_t longest, int64_t head_dim);
+  int64_t heads() const { return heads_; }
   size_t nbytes() const { return qkv_.nbytes() + output_.nbytes() + norm_.nbytes(); }
 
  private:
@@ -69,7 +71,7 @@ class SelfAttention {
               float* probabilities) const;
 
   const Kernels* kernels_;
-  int64_t hidden_size_;
+  int64_t head_dim_;
   int64_t heads_;
   Linear qkv_;
   Linear output_;

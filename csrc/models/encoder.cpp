@@ -5,6 +5,7 @@
 
 #include "models/checks.h"
 #include "models/pooling.h"
+#include "runtime/errors.h"
 #include "runtime/sizes.h"
 
 namespace bertcpp {
@@ -24,7 +25,7 @@ struct Encoder::Piece {
   int64_t first_token;
   std::vector<int32_t> cu_seqlens;
   Sequences sequences;
-  int64_t first_probability;  // of the piece in each of EncoderOutputs::attentions
+  int64_t first_probability;  // of the piece in each of EncoderOutputs::attentions, per head
 };
 
 struct Encoder::Memory {
@@ -55,6 +56,11 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
                                      config.num_attention_heads, config.layer_norm_eps),
                        FeedForward(kernels, weights, name + ".ffn", config.hidden_size, config.intermediate_size,
                                    config.hidden_act, config.layer_norm_eps)});
+    if (config.relative_attention_num_buckets > 0 && heads(i) != config.num_attention_heads) {
+      throw WeightError(name + " has " + std::to_string(heads(i)) + " of " +
+                        std::to_string(config.num_attention_heads) +
+                        " heads, and relative_attention_bias.weight does not tell which of its columns are theirs");
+    }
   }
   if (config.has_pooler) {
     const TensorView& weight = weight_at(weights, "pooler.weight", {config.hidden_size, config.hidden_size});
@@ -72,7 +78,7 @@ void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs, 
     do {
       const int64_t length = batch.cu_seqlens[b + 1] - batch.cu_seqlens[b];
       if (!outputs.attentions.empty()) {
-        probability = checked_add(probability, checked_mul({config_.num_attention_heads, length, length}));
+        probability = checked_add(probability, checked_mul(length, length));
       }
       piece.cu_seqlens.push_back(static_cast<int32_t>(batch.cu_seqlens[++b] - piece.first_token));
     } while (b < batch.num_sequences && batch.cu_seqlens[b + 1] - piece.first_token <= kPieceTokens);
@@ -142,8 +148,10 @@ void Encoder::run(Team& team, const Piece& piece, const EncoderOutputs& outputs,
                       m.x, m.x_stride, m.narrow, m.embedding_scratch);
   if (!outputs.hidden_states.empty()) write_rows(m.x, outputs.hidden_states[0]);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    float* probabilities = outputs.attentions.empty() ? nullptr : outputs.attentions[i] + piece.first_probability;
-    layers_[i].attention.forward(team, sequences, position_bias_, m.layers, m.x, m.x_stride, probabilities);
+    const SelfAttention& attention = layers_[i].attention;
+    float* probabilities =
+        outputs.attentions.empty() ? nullptr : outputs.attentions[i] + attention.heads() * piece.first_probability;
+    attention.forward(team, sequences, position_bias_, m.layers, m.x, m.x_stride, probabilities);
     layers_[i].feed_forward.forward(team, m.layers, tokens, m.x, m.x_stride);
     if (!outputs.hidden_states.empty()) write_rows(m.x, outputs.hidden_states[i + 1]);
   }

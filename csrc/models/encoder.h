@@ -51,7 +51,7 @@ struct EncoderOutputs {
   float* last_hidden_state = nullptr;  // [T, H]
   float* pooler_output = nullptr;      // [B, H]
   std::vector<float*> hidden_states;   // num_hidden_layers + 1 of [T, H]: the embeddings, then each layer
-  std::vector<float*> attentions;      // num_hidden_layers, each sequence's [heads, length, length] end to end
+  std::vector<float*> attentions;      // num_hidden_layers, each sequence's [heads(i), length, length] end to end
   float* pooled = nullptr;             // [B, H * pooling.size()]
   std::vector<Pooling> pooling;
   const float* pooling_weights = nullptr;  // [T]: 0 leaves a token out of the pool; all ones where null
@@ -67,6 +67,8 @@ class Encoder {
   void forward(const EncoderBatch& batch, const EncoderOutputs& outputs, int num_threads) const;
 
   const EncoderConfig& config() const { return config_; }
+  // Of a layer: num_attention_heads, or fewer where some were pruned.
+  int64_t heads(int64_t layer) const { return layers_[static_cast<size_t>(layer)].attention.heads(); }
   size_t nbytes() const;
 
  private:

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from . import _core
     from .weights import Weights
 
-__all__ = ["ARCHITECTURES", "Architecture", "engine_config", "engine_weights", "input_limits", "load_encoder", "of"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "engine_config",
+    "engine_weights",
+    "input_limits",
+    "load_encoder",
+    "of",
+    "pruned_heads",
+]
 
 Array = NDArray[Any]
 EngineConfig = dict[str, int | float | str]
@@ -228,7 +237,39 @@ def engine_config(config: PretrainedConfig) -> EngineConfig:
     if row.relative_buckets:
         _check_size(config, "relative_attention_num_buckets", row.relative_buckets)
         settings["relative_attention_num_buckets"] = row.relative_buckets
+    pruned_heads(config)
     return settings
+
+
+def pruned_heads(config: PretrainedConfig) -> dict[int, frozenset[int]]:
+    """Return which heads a configuration says that layers have lost, by the layer's number.
+
+    Raises:
+        ConfigError: it speaks of layers or heads that there are none of, or of all heads of a layer.
+    """
+    given = getattr(config, "pruned_heads", None) or {}
+    row = of(config)
+    layers, heads = (getattr(config, row.fields[name]) for name in ("num_hidden_layers", "num_attention_heads"))
+    wrong = ConfigError(
+        f"{_where(config)}pruned_heads is {reprlib.repr(given)}, but must map numbers of layers below {layers} to "
+        f"lists of heads below {heads}, fewer than all; correct config.json"
+    )
+    if not isinstance(given, dict):
+        raise wrong
+    found: dict[int, frozenset[int]] = {}
+    for layer, gone in given.items():
+        number = int(layer) if isinstance(layer, str) and layer.isdecimal() else layer  # JSON has strings for keys
+        if type(number) is not int or not 0 <= number < layers or not isinstance(gone, (list, tuple)):
+            raise wrong
+        if not all(type(head) is int and 0 <= head < heads for head in gone) or len(set(gone)) >= heads:
+            raise wrong
+        found[number] = frozenset(gone)
+    if row.relative_buckets and any(found.values()):
+        raise ConfigError(
+            f"{_where(config)}pruned_heads is {reprlib.repr(given)}, but heads of {config.model_type} cannot be left "
+            "out: they share a table of biases by distance, and transformers cannot compute such a model either"
+        )
+    return found
 
 
 def input_limits(config: PretrainedConfig) -> InputLimits:
@@ -261,10 +302,6 @@ def _check_encoder(config: PretrainedConfig) -> None:
         raise ConfigError(
             f"{_where(config)}position_embedding_type is {reprlib.repr(kind)}, but bertcpp computes 'absolute' ones "
             "alone; use a checkpoint that was trained with these"
-        )
-    if getattr(config, "pruned_heads", None):
-        raise ConfigError(
-            f"{_where(config)}pruned_heads is {reprlib.repr(config.pruned_heads)}, but bertcpp computes all heads alike"
         )
 
 
@@ -312,7 +349,7 @@ def engine_weights(
         WeightMismatchError: a shape contradicts the configuration, or a dtype holds no weights.
         UnknownArchitectureError, ConfigError: as `engine_config`.
     """
-    return collect(config, of(config), engine_config(config), weights, add_pooling_layer)
+    return collect(config, of(config), engine_config(config), weights, add_pooling_layer, pruned_heads(config))
 
 
 def load_encoder(

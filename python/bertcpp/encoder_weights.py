@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .errors import MissingTensorError, WeightMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from .architectures import Architecture
     from .configuration import PretrainedConfig
@@ -21,17 +21,17 @@ __all__ = ["collect", "float32"]
 Array = NDArray[Any]
 EngineConfig = dict[str, int | float | str]
 
-# Shapes by the engine's names; letters as in ARCHITECTURE.md, {i} a layer's number.
+# Shapes by the engine's names; letters as in ARCHITECTURE.md, {i} a layer's number, W the width of its heads together.
 _SHAPES = {
     "embeddings.word": "VE",
     "embeddings.position": "PE",
     "embeddings.token_type": "TE",
     "embeddings.norm": "E",
     "embeddings.projection": "HE",
-    "layers.{i}.attention.query": "HH",
-    "layers.{i}.attention.key": "HH",
-    "layers.{i}.attention.value": "HH",
-    "layers.{i}.attention.output": "HH",
+    "layers.{i}.attention.query": "WH",
+    "layers.{i}.attention.key": "WH",
+    "layers.{i}.attention.value": "WH",
+    "layers.{i}.attention.output": "HW",
     "layers.{i}.attention.norm": "H",
     "layers.{i}.ffn.up": "IH",
     "layers.{i}.ffn.down": "HI",
@@ -43,7 +43,12 @@ _TABLES = frozenset({"embeddings.word", "embeddings.position", "embeddings.token
 
 
 def collect(
-    config: PretrainedConfig, row: Architecture, settings: EngineConfig, weights: Weights, add_pooling_layer: bool
+    config: PretrainedConfig,
+    row: Architecture,
+    settings: EngineConfig,
+    weights: Weights,
+    add_pooling_layer: bool,
+    pruned: Mapping[int, Collection[int]],
 ) -> tuple[dict[str, Array], list[str]]:
     """Collect a checkpoint's tensors under the engine's names; see `bertcpp.architectures.engine_weights`."""
     present = {_modern(name): name for name in weights}
@@ -63,7 +68,7 @@ def collect(
             raise _missing([prefix + own], weights, settings)
         return _checked(weights, name, shape)
 
-    collected = {name: tensor(own, tuple(sizes[letter] for letter in _shape_of(name))) for name, own in wanted.items()}
+    collected = {name: tensor(own, _shape(name, sizes, pruned)) for name, own in wanted.items()}
     if row.relative_buckets:
         table = collected["relative_attention_bias.weight"]
         collected["relative_attention_bias.weight"] = table[: row.relative_buckets]
@@ -101,13 +106,16 @@ def _sizes(config: PretrainedConfig, row: Architecture, settings: EngineConfig) 
     return {**sizes, "R": int(config.relative_attention_num_buckets) if row.relative_buckets else 0}
 
 
-def _shape_of(name: str) -> str:
-    """The letters of a tensor's shape: a bias has the first one of its weight's."""
+def _shape(name: str, sizes: Mapping[str, int], pruned: Mapping[int, Collection[int]]) -> tuple[int, ...]:
+    """A tensor's shape: a bias has the first size of its weight's."""
     stem, _, part = name.rpartition(".")
+    heads = sizes["A"]
     if stem.startswith("layers."):
-        _, _, rest = stem.split(".", 2)
+        _, layer, rest = stem.split(".", 2)
         stem = "layers.{i}." + rest
-    return _SHAPES[stem] if part == "weight" else _SHAPES[stem][0]
+        heads -= len(pruned.get(int(layer), ()))
+    sizes = {**sizes, "W": sizes["H"] // sizes["A"] * heads}
+    return tuple(sizes[letter] for letter in (_SHAPES[stem] if part == "weight" else _SHAPES[stem][0]))
 
 
 def _modern(name: str) -> str:

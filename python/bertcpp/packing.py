@@ -93,12 +93,14 @@ class PackedBatch:
             padded[self.cells[self.answered]] = packed[self.answered]
         return padded.reshape(batch, length, width)
 
-    def pad_attentions(self, flat: FloatArray, num_heads: int) -> FloatArray:
+    def pad_attentions(self, flat: FloatArray) -> FloatArray:
         """Put one layer's attention blocks back: ``[B, num_heads, S, S]``, zeros where the mask was 0.
 
-        ``flat`` holds a block ``[num_heads, len_b, len_b]`` for each row b, one after another.
+        ``flat`` holds a block ``[num_heads, len_b, len_b]`` for each row b, one after another; its size tells how many
+        heads the layer has.
         """
         batch, length = self.shape
+        num_heads = flat.size // int(np.square(np.diff(self.cu_seqlens).astype(np.int64)).sum())
         if self.cells is None:
             return flat.reshape(batch, num_heads, length, length)
         padded = np.zeros((batch, num_heads, length, length), np.float32)

@@ -208,7 +208,9 @@ class PreTrainedModel:
         layer = (4 * hidden + 9 + 2 * inner) * hidden + inner
         relative = size["relative_attention_num_buckets"] * size["num_attention_heads"]
         pooler = (hidden + 1) * hidden if self._has_pooler else 0
-        return rows * width + projection + size["num_hidden_layers"] * layer + relative + pooler
+        gone = sum(map(len, architectures.pruned_heads(self.config).values()))
+        pruned = gone * (4 * hidden + 3) * (hidden // size["num_attention_heads"])
+        return rows * width + projection + size["num_hidden_layers"] * layer + relative + pooler - pruned
 
     @property
     def num_threads(self) -> int | None:
@@ -315,8 +317,7 @@ class PreTrainedModel:
             before = (wrap(batch.pad(layer)) for layer in answer["hidden_states"][:-1])
             fields["hidden_states"] = (*before, fields["last_hidden_state"])
         if attentions:
-            heads = int(self._settings["num_attention_heads"])
-            fields["attentions"] = tuple(wrap(batch.pad_attentions(layer, heads)) for layer in answer["attentions"])
+            fields["attentions"] = tuple(wrap(batch.pad_attentions(layer)) for layer in answer["attentions"])
         if config.use_return_dict if return_dict is None else return_dict:
             return self._output_class(**fields)
         if self._pools:  # transformers keeps the pooler's place in the tuple

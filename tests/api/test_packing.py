@@ -61,7 +61,7 @@ def test_attention_blocks_come_back_in_place() -> None:
     batch = Packer(BERT).pack([[5, 6, 7], [8, 9, 10]], [[0, 1, 1], [1, 0, 1]], keep_first=True)
     first = np.arange(18, dtype=np.float32).reshape(2, 3, 3)  # two heads; the third token only asks
     second = np.arange(100, 108, dtype=np.float32).reshape(2, 2, 2)
-    padded = batch.pad_attentions(np.concatenate([first.ravel(), second.ravel()]), 2)
+    padded = batch.pad_attentions(np.concatenate([first.ravel(), second.ravel()]))
     assert padded.shape == (2, 2, 3, 3)
     assert padded[0, 1].tolist() == [[0, 0, 0], [0, 9, 10], [0, 12, 13]]
     assert padded[1, 0].tolist() == [[100, 0, 101], [0, 0, 0], [102, 0, 103]]

@@ -159,6 +159,18 @@ CASES: list[Case] = [
         r"pooler\.bias",
     ),
     built(
+        "queries of half a head",
+        lambda c, t: t.update({"layers.0.attention.query.weight": np.ones((2, 8), np.float32)}),
+        WeightMismatchError,
+        r"query\.weight' has shape \[2, 8\], but the configuration asks for \[8, 8\]",
+    ),
+    built(
+        "queries of fewer heads than keys",
+        lambda c, t: t.update({"layers.0.attention.query.weight": np.ones((4, 8), np.float32)}),
+        WeightMismatchError,
+        r"query\.bias' has shape \[8\], but the configuration asks for \[4\]",
+    ),
+    built(
         "a weight of another dtype", lambda c, t: t.update({"pooler.bias": np.ones(8)}), WeightMismatchError, "float64"
     ),
     built(
