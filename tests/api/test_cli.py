@@ -203,6 +203,7 @@ def test_the_examples_of_help_run(minilm: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
     (tmp_path / "texts.gz").write_bytes(gzip.compress((tmp_path / "texts.txt").read_bytes()))
     (tmp_path / "articles.jsonl").write_text(json.dumps({"body": TEXTS[0]}))
+    (tmp_path / "reviews.csv").write_text("stars,review\n" + "".join(f'5,"{text}"\n' for text in TEXTS))
     (tmp_path / "my-model").symlink_to(minilm)
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -211,11 +212,11 @@ def test_the_examples_of_help_run(minilm: Path, tmp_path: Path) -> None:
     environment = {**ENVIRONMENT, "PATH": f"{programs}:{os.environ['PATH']}"}
     examples = [
         re.split(r" {3,}", line.strip())[0]
-        for text in (cli._EPILOG, cli._EMBED_EPILOG, cli._INFO_EPILOG)
+        for text in (cli._EPILOG, *(command.epilog for command in cli.COMMANDS))
         for line in text.partition("examples:")[2].splitlines()
         if "bertcpp " in line and "COMMAND" not in line
     ]
-    assert len(examples) == 13
+    assert len(examples) == 14
     for example in examples:
         done = subprocess.run(
             example, shell=True, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
@@ -233,7 +234,7 @@ MISTAKES = [
     (2, ["embed", "--batch-size", "many", "a"], "'many' is not a positive whole number"),
     (2, ["embed", "--format", "csv", "a"], "invalid choice: 'csv'"),
     (2, ["embed", "--file", "x", "a"], "choose one"),
-    (2, ["embed", "--field", "x", "a"], "--field is for JSON lines"),
+    (2, ["embed", "--field", "x", "a"], "--column is for tables and JSON lines"),
     (2, ["embed", "--prompt", "a", "--prompt-name", "b", "c"], "not allowed with"),
     (1, ["embed", "--model", "no/such/model/here", "a"], "no/such/model/here"),
     (1, ["embed", "--file", "no-such-file"], "no-such-file: No such file or directory"),

@@ -64,7 +64,7 @@ CASES: list[Case] = [
     embed("an unknown precision", "^2: .*'int4'", "--precision", "int4", "a"),
     embed("an unknown prompt", "^1: bertcpp: .*'x' is none of the prompts", "--prompt-name", "x", "a"),
     embed("both texts and a file", "^2: .*choose one", "--file", "vocab.txt", "a"),
-    embed("a field of arguments", "^2: .*--field is for JSON lines", "--field", "x", "a"),
+    embed("a field of arguments", "^2: .*--column is for tables and JSON lines", "--field", "x", "a"),
     embed("a file that is not there", r"^1: bertcpp: .*gone\.txt", "--file", "gone.txt"),
     embed("a file that is a folder", "^1: bertcpp: .*1_Pooling", "--file", "1_Pooling"),
     embed("a file that is not UTF-8", "^1: bertcpp: .*(utf-8|UTF-8)", "--file", "-", stdin=b"a cat\n\xff\xfe\n"),

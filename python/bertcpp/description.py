@@ -1,8 +1,7 @@
-"""`bertcpp info`: what a checkpoint is, and what this machine computes it with."""
+"""What a checkpoint is, and what this machine computes it with."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, _core, architectures, checkpoints
@@ -13,26 +12,7 @@ from .pooling import Dense, LayerNorm, Modules, plain_modules, read_modules, rea
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["describe_checkpoint", "describe_machine", "info"]
-
-_LABEL_WIDTH = 16
-
-
-def info(name: str | None, *, as_json: bool = False) -> None:
-    """Print what is known about a checkpoint, if one is named, and about this machine.
-
-    Raises:
-        BertcppError: if the checkpoint is missing, broken, or of a kind that is not read.
-    """
-    facts = {} if name is None else {"checkpoint": describe_checkpoint(name)}
-    facts["machine"] = describe_machine()
-    if as_json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
-        return
-    for title, section in facts.items():
-        print(title)
-        for label, value in section.items():
-            print(f"  {label.replace('_', ' '):{_LABEL_WIDTH}} {_shown(label, value)}")
+__all__ = ["describe_checkpoint", "describe_machine"]
 
 
 def describe_machine() -> dict[str, Any]:
@@ -106,26 +86,3 @@ def _files(folder: Path) -> dict[str, int]:
     if not found:
         raise CheckpointNotFoundError(f"{folder} holds no files")
     return dict(sorted(found.items()))
-
-
-def _shown(label: str, value: Any) -> str:
-    if label in ("files", "caches"):
-        width = max(len(name) for name in value)
-        gap = "\n" + " " * (_LABEL_WIDTH + 3)
-        return gap.join(f"{name:{width}}  {_bytes(size, label == 'caches')}" for name, size in value.items())
-    if label == "prompts":
-        return ", ".join(f"{name} {text!r}" for name, text in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "-"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _bytes(count: int, binary: bool) -> str:
-    """Return bytes in thousands, or for caches, which are made so, in powers of two."""
-    base, infix = (1024, "i") if binary else (1000, "")
-    size, unit = float(count), "B"
-    for larger in (f"K{infix}B", f"M{infix}B", f"G{infix}B"):
-        if size < base:
-            break
-        size, unit = size / base, larger
-    return f"{size:.0f} {unit}" if binary or unit == "B" else f"{size:.1f} {unit}"
