@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, MissingDependencyError
 
-__all__ = ["AnyArray", "FloatArray", "Int32Array", "as_array", "as_torch_tensor", "is_torch_tensor"]
+__all__ = ["AnyArray", "FloatArray", "Int32Array", "as_array", "as_torch_tensor", "is_torch_tensor", "require_torch"]
 
 Int32Array: TypeAlias = NDArray[np.int32]
 FloatArray: TypeAlias = NDArray[np.float32]
@@ -26,6 +26,22 @@ def is_torch_tensor(value: object) -> bool:
 def as_torch_tensor(array: AnyArray) -> Any:
     """A PyTorch tensor over the same memory; for callers who passed tensors, so torch is loaded already."""
     return sys.modules["torch"].from_numpy(array)
+
+
+def require_torch() -> Any:
+    """Import torch, for callers who asked for tensors.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError(
+            "tensors need PyTorch, which is not installed: pip install 'bertcpp[torch]', or leave convert_to_tensor "
+            "and convert_to_numpy as they are for NumPy arrays"
+        ) from None
+    return torch
 
 
 def as_array(value: Any, name: str) -> AnyArray:

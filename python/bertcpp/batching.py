@@ -6,6 +6,7 @@ neighbours whose tokens together fit the budget, so input may come from a genera
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from importlib import import_module
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-__all__ = ["Progress", "Rows", "Tokens", "chunks", "splits", "token_budget"]
+__all__ = ["Progress", "Rows", "Tokens", "bar_wanted", "chunks", "is_single", "length_of", "splits", "token_budget"]
 
 T = TypeVar("T")
 
@@ -83,6 +86,31 @@ def _characters(item: Any) -> int:
     if isinstance(item, str):
         return len(item)
     return sum(map(_characters, item)) if isinstance(item, (tuple, list)) else 0
+
+
+def is_single(inputs: Any) -> bool:
+    """Tell one text from many.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    if isinstance(inputs, (str, dict)):
+        return True
+    if isinstance(inputs, np.ndarray):
+        return inputs.ndim == 0
+    if not hasattr(inputs, "__iter__") or isinstance(inputs, bytes):
+        raise InputError(f"inputs is of type {type(inputs).__name__}; pass a string, or an iterable of strings")
+    return False
+
+
+def length_of(inputs: Any) -> int | None:
+    """Return how many inputs there are, or None where only an end will tell."""
+    return len(inputs) if hasattr(inputs, "__len__") else None
+
+
+def bar_wanted(show_progress_bar: bool | None, logger: logging.Logger) -> bool | None:
+    """Return what `Progress` is to do: as asked or, unasked, show a bar where a logger tells of progress."""
+    return True if show_progress_bar is None and logger.isEnabledFor(logging.INFO) else show_progress_bar
 
 
 def splits(cu_seqlens: NDArray[np.int32], budget: int) -> Iterator[tuple[int, int]]:

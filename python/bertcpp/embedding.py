@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import logging
-import sys
-import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from . import _core
-from .batching import CHUNK_TEXTS, CHUNK_TEXTS_PER_THREAD, Progress, Rows, chunks
+from .arrays import require_torch
+from .batching import CHUNK_TEXTS, CHUNK_TEXTS_PER_THREAD, Progress, Rows, bar_wanted, chunks, is_single, length_of
 from .embedding_model import (
     ON_OVERFLOW,
     EmbeddingModel,
     OnOverflow,
     check_device,
     checked_dimensions,
+    checked_stride,
     checked_threads,
     one_of,
     renamed,
 )
-from .errors import InputError, MissingDependencyError
+from .errors import InputError
 from .quantization import PRECISIONS, Precision, quantize_embeddings
 from .sentence_encoder import Cuts, Request
+from .text_packing import say_what_was_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +63,10 @@ class SentenceTransformer(EmbeddingModel):
         backend: accepted for `"torch"`, the default elsewhere; the engine is bertcpp's.
         num_threads: threads for this model's calls; None means `bertcpp.get_num_threads()` at each call.
         on_overflow: what happens to texts longer than `max_seq_length`: `"warn"` cuts them and says so once a call,
-            `"truncate"` cuts them silently, `"error"` raises before anything of their chunk is computed.
+            `"truncate"` cuts them silently, `"error"` raises before anything of their chunk is computed, and `"window"`
+            cuts nothing: a longer text is computed in overlapping windows, and its vector is their vectors' mean,
+            weighted by the tokens that each window adds to those before it, at length 1 where the checkpoint ends
+            with a Normalize module.
 
     Raises:
         CheckpointNotFoundError: if there is no such checkpoint.
@@ -100,6 +104,7 @@ class SentenceTransformer(EmbeddingModel):
         chunk_size: int | None = None,
         *,
         on_overflow: OnOverflow | None = None,
+        stride: int | None = None,
         num_threads: int | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -128,7 +133,10 @@ class SentenceTransformer(EmbeddingModel):
             truncate_dim: leading dimensions to keep; None means `self.truncate_dim`.
             pool: worker processes of `start_multi_process_pool` to compute in.
             chunk_size: texts sent to a worker at once; None chooses.
-            on_overflow: see the class; None means `self.on_overflow`.
+            on_overflow: see the class; None means `self.on_overflow`. Token vectors of windows are put together so that
+                each token of a text has one.
+            stride: tokens that a window shares with the one before (at most half of them are); None means a quarter of
+                `max_seq_length`. Without effect unless `on_overflow` is `"window"`.
             num_threads: threads for this call; None means `self.num_threads`.
             **kwargs: `task` is accepted, and `processing_kwargs={"text": {"max_length": n}}`.
 
@@ -146,22 +154,24 @@ class SentenceTransformer(EmbeddingModel):
             >>> model.encode("one text").shape, model.encode(text for text in ("two", "texts")).shape
             ((384,), (2, 384))
         """
-        if precision is not None and precision not in PRECISIONS:
-            raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-        quantized = precision is not None and precision != "float32"
-        if quantized and output_value != "sentence_embedding":
-            raise ValueError(
-                f"precision {precision!r} is for sentence embeddings, not for output_value {output_value!r}"
-            )
+        quantized = _quantized(precision, output_value)
         request = self._request(
-            prompt_name, prompt, batch_size, output_value, normalize_embeddings, truncate_dim, on_overflow, kwargs
+            prompt_name,
+            prompt,
+            batch_size,
+            output_value,
+            normalize_embeddings,
+            truncate_dim,
+            on_overflow,
+            stride,
+            kwargs,
         )
-        single = _is_single(inputs)
+        single = is_single(inputs)
         texts = [inputs] if single else inputs
-        total = _length(texts)
+        total = length_of(texts)
         if convert_to_tensor or not convert_to_numpy:
-            _torch()  # its absence is said before anything is computed
-        progress = Progress(_shown(show_progress_bar), total)
+            require_torch()  # its absence is said before anything is computed
+        progress = Progress(bar_wanted(show_progress_bar, logger), total)
         workers_asked = len(device) if isinstance(device, (list, tuple)) else 0
         if pool is not None or workers_asked:
             blocks = self._in_workers(texts, total, request, pool, device, chunk_size)
@@ -177,7 +187,7 @@ class SentenceTransformer(EmbeddingModel):
         if output_value != "sentence_embedding":
             result: Any = items if convert_to_numpy and not convert_to_tensor else [_as_tensors(item) for item in items]
         else:
-            result = _converted(rows.array(), precision if quantized else None, convert_to_numpy, convert_to_tensor)
+            result = _converted(rows.array(), quantized, convert_to_numpy, convert_to_tensor)
         return result[0] if single else result
 
     @renamed(sentences="inputs")
@@ -227,6 +237,7 @@ class SentenceTransformer(EmbeddingModel):
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         on_overflow: OnOverflow | None = None,
+        stride: int | None = None,
         num_threads: int | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Embed an endless iterable of texts: yield float32 blocks `[b, D]`, in order, as they are computed.
@@ -245,11 +256,19 @@ class SentenceTransformer(EmbeddingModel):
             100
         """
         request = self._request(
-            prompt_name, prompt, batch_size, "sentence_embedding", normalize_embeddings, truncate_dim, on_overflow, {}
+            prompt_name,
+            prompt,
+            batch_size,
+            "sentence_embedding",
+            normalize_embeddings,
+            truncate_dim,
+            on_overflow,
+            stride,
+            {},
         )
-        if _is_single(inputs):
+        if is_single(inputs):
             raise InputError("inputs is one text; pass an iterable of texts, or call encode()")
-        progress = Progress(_shown(show_progress_bar), _length(inputs))
+        progress = Progress(bar_wanted(show_progress_bar, logger), length_of(inputs))
         blocks = self._in_process(inputs, request, self._threads(num_threads))
         return self._watched(blocks, progress, self._overflow_mode(on_overflow))
 
@@ -262,6 +281,7 @@ class SentenceTransformer(EmbeddingModel):
         normalize_embeddings: bool,
         truncate_dim: int | None,
         on_overflow: str | None,
+        stride: int | None,
         kwargs: dict[str, Any],
     ) -> Request:
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size <= 0:
@@ -269,7 +289,8 @@ class SentenceTransformer(EmbeddingModel):
         one_of("output_value", output_value, _OUTPUTS)
         if unknown := sorted(set(kwargs) - {"task", "processing_kwargs"}):
             raise ValueError(f"encode() does not know the arguments {unknown}; see help(SentenceTransformer.encode)")
-        limit = self._limit_asked(kwargs.get("processing_kwargs"))
+        limit, mode = self._limit_asked(kwargs.get("processing_kwargs")), self._overflow_mode(on_overflow)
+        checked = checked_stride(stride, limit)
         return Request(
             max_length=limit,
             batch_tokens=int(batch_size) * limit,
@@ -277,7 +298,8 @@ class SentenceTransformer(EmbeddingModel):
             output_value=output_value,
             truncate_dim=checked_dimensions(self.truncate_dim if truncate_dim is None else truncate_dim),
             normalize=normalize_embeddings,
-            may_cut=self._overflow_mode(on_overflow) != "error",
+            may_cut=mode != "error",
+            stride=checked if mode == "window" else None,
         )
 
     def _prompt(self, prompt: str | None, name: str | None) -> str:
@@ -352,13 +374,8 @@ class SentenceTransformer(EmbeddingModel):
                 progress.update(len(block))
         finally:
             progress.close()
-        if cuts.texts and mode == "warn":
-            warnings.warn(
-                f"{cuts.texts} of {count} texts, the first of them inputs[{cuts.first}], were longer than "
-                f"{self.max_seq_length} tokens and were cut; split them, raise max_seq_length (at most "
-                f"{self._encoder.max_length} here), or pass on_overflow='truncate' to cut silently, 'error' to refuse",
-                stacklevel=_frames_inside(),
-            )
+        if mode != "truncate":
+            say_what_was_cut(cuts, count, self.max_seq_length, self._encoder.max_length)
 
     @renamed(sentences="inputs")
     def encode_multi_process(self, inputs: Any, pool: dict[str, Any], **kwargs: Any) -> Any:
@@ -366,23 +383,15 @@ class SentenceTransformer(EmbeddingModel):
         return self.encode(inputs, pool=pool, **kwargs)
 
 
-def _is_single(inputs: Any) -> bool:
-    """Tell one text from many."""
-    if isinstance(inputs, (str, dict)):
-        return True
-    if isinstance(inputs, np.ndarray):
-        return inputs.ndim == 0
-    if not hasattr(inputs, "__iter__") or isinstance(inputs, bytes):
-        raise InputError(f"inputs is of type {type(inputs).__name__}; pass a string, or an iterable of strings")
-    return False
-
-
-def _length(inputs: Any) -> int | None:
-    return len(inputs) if hasattr(inputs, "__len__") else None
-
-
-def _shown(show_progress_bar: bool | None) -> bool | None:
-    return True if show_progress_bar is None and logger.isEnabledFor(logging.INFO) else show_progress_bar
+def _quantized(precision: str | None, output_value: str | None) -> str | None:
+    """Return the precision to quantize to, or None for none."""
+    if precision in (None, "float32"):
+        return None
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if output_value != "sentence_embedding":
+        raise ValueError(f"precision {precision!r} is for sentence embeddings, not for output_value {output_value!r}")
+    return precision
 
 
 def _converted(
@@ -393,31 +402,12 @@ def _converted(
     if precision is not None and vectors is not None:
         result = quantize_embeddings(vectors, precision)
     if convert_to_tensor:
-        return _torch().from_numpy(result.astype(np.float32) if vectors is None else result)
-    return result if convert_to_numpy else list(_torch().from_numpy(result))
+        return require_torch().from_numpy(result.astype(np.float32) if vectors is None else result)
+    return result if convert_to_numpy else list(require_torch().from_numpy(result))
 
 
 def _as_tensors(item: Any) -> Any:
     """Return an array, or the arrays of a dictionary, as PyTorch tensors."""
     if isinstance(item, dict):
-        return {name: _torch().from_numpy(value) for name, value in item.items()}
-    return _torch().from_numpy(item)
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependencyError(
-            "tensors need PyTorch, which is not installed: pip install 'bertcpp[torch]', or leave convert_to_tensor "
-            "and convert_to_numpy as they are for NumPy arrays"
-        ) from None
-    return torch
-
-
-def _frames_inside() -> int:
-    """Count the frames of this package above the caller, for warnings that name the line of the user's call."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
-        level, frame = level + 1, frame.f_back
-    return level
+        return {name: require_torch().from_numpy(value) for name, value in item.items()}
+    return require_torch().from_numpy(item)

@@ -27,13 +27,14 @@ __all__ = [
     "OnOverflow",
     "check_device",
     "checked_dimensions",
+    "checked_stride",
     "checked_threads",
     "one_of",
     "renamed",
 ]
 
-OnOverflow = Literal["truncate", "warn", "error"]
-ON_OVERFLOW = ("truncate", "warn", "error")
+OnOverflow = Literal["truncate", "warn", "error", "window"]
+ON_OVERFLOW = ("truncate", "warn", "error", "window")
 
 # Choices of other engines that do not change results, so that code which passes them runs.
 _WITHOUT_EFFECT = ("attn_implementation", "low_cpu_mem_usage", "use_safetensors")
@@ -87,6 +88,22 @@ def check_device(device: Any) -> None:
     """
     if device is not None and str(device) not in ("cpu", "cpu:0"):
         raise ValueError(f"device {str(device)!r} is not known: bertcpp computes on the CPU; pass 'cpu' or nothing")
+
+
+def checked_stride(value: Any, max_length: int) -> int:
+    """Return how many tokens windows of `max_length` share: `value`, or for None a quarter of the window.
+
+    Raises:
+        ValueError: if it is no number of tokens, or not less than a window.
+    """
+    if value is None:
+        return max_length // 4
+    if not (_is_whole(value) and 0 <= value < max_length):
+        raise ValueError(
+            f"stride, the tokens that two windows share, must be an integer from 0 to {max_length - 1}, less than a "
+            f"window of {max_length} tokens, not {value!r}"
+        )
+    return int(value)
 
 
 def _is_whole(value: Any) -> bool:
@@ -292,7 +309,7 @@ class EmbeddingModel:
         Raises:
             InputError: if an input is no string or pair of strings.
         """
-        return self._encoder.features(inputs, prompt or "", self._max_seq_length, return_tensors)
+        return self._encoder.packer.features(inputs, prompt or "", self._max_seq_length, return_tensors)
 
     @renamed(texts="inputs")
     def tokenize(self, inputs: list[Any], **kwargs: Any) -> Any:

@@ -9,41 +9,32 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _core, architectures
 from .batching import Tokens, splits, token_budget
 from .configuration import AutoConfig
-from .errors import ConfigError, InputError, SequenceTooLongError
-from .pooling import Modules, plain_modules, read_modules
+from .errors import ConfigError
+from .pooling import Modules, Normalize, plain_modules, read_modules
 from .similarity import normalize
+from .text_packing import Cuts, TextPacker
 from .tokenization import AutoTokenizer, PreTrainedTokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from .packing import InputLimits
+    from .windows import Windows
 
 __all__ = ["Cuts", "Request", "SentenceEncoder"]
 
 # Keywords of transformers' loaders that the folder has settled already.
 _SETTLED = ("cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code", "use_fast")
-
-
-class Cuts(NamedTuple):
-    """How many of the texts were longer than the limit, and the place of the first of them."""
-
-    texts: int = 0
-    first: int | None = None
-
-    def plus(self, later: Cuts) -> Cuts:
-        """Return both counts together."""
-        return Cuts(self.texts + later.texts, later.first if self.first is None else self.first)
 
 
 @dataclass(frozen=True)
@@ -58,6 +49,7 @@ class Request:
         truncate_dim: leading dimensions to keep; None keeps all.
         normalize: bring vectors to length 1, after truncating.
         may_cut: cut longer texts; else they raise.
+        stride: compute longer texts as windows that share so many tokens; None cuts them, or raises.
     """
 
     max_length: int
@@ -67,6 +59,7 @@ class Request:
     truncate_dim: int | None = None
     normalize: bool = False
     may_cut: bool = True
+    stride: int | None = None
 
 
 class SentenceEncoder:
@@ -81,14 +74,13 @@ class SentenceEncoder:
             ConfigError: if their widths do not fit.
         """
         self.tokenizer = tokenizer
+        self.packer = TextPacker(tokenizer, limits)
         self.pooling = modules.pooling
         self._core = core
         self._limits = limits
         self._heads = modules.heads
         self.dimension = self._checked_dimension()
-        self._takes_types = limits.type_vocab_size > 0 and "token_type_ids" in tokenizer.model_input_names
         self.stated_length = limits.max_length
-        self._prompt_lengths: dict[tuple[str, int], int] = {}
 
     @classmethod
     def load(cls, folder: Path, tokenizer_options: dict[str, Any], config_options: dict[str, Any]) -> SentenceEncoder:
@@ -156,11 +148,28 @@ class SentenceEncoder:
             InputError: if a text is no string or pair of strings.
             SequenceTooLongError: if a text is over the limit and may not be cut.
         """
-        tokens, cuts = self.tokenize(texts, request, first=first)
-        budget = token_budget(self._core.config, num_threads or _core.get_num_threads())
-        for start, end in splits(tokens.cu_seqlens, min(budget, request.batch_tokens)):
-            yield self._compute(tokens.rows(start, end), request, num_threads), cuts
+        windows: Windows | None = None
+        if request.stride is None:
+            tokens, cuts = self.packer.pack(
+                texts, request.max_length, prompt=request.prompt, may_cut=request.may_cut, first=first
+            )
+        else:
+            tokens, windows, cuts = self.packer.pack_windows(
+                texts, request.max_length, request.stride, prompt=request.prompt, first=first
+            )
+        batches = self.batches(tokens, request.batch_tokens, num_threads)
+        if windows is not None:
+            yield self._compute_windows(batches, tokens, windows, request, num_threads), cuts
+            return
+        for batch in batches:
+            yield self._compute(batch, request, num_threads), cuts
             cuts = Cuts()
+
+    def batches(self, tokens: Tokens, most: int, num_threads: int = 0) -> Iterator[Tokens]:
+        """Yield the sequences in runs of about as many tokens as the engine takes at once, and `most` at most."""
+        budget = token_budget(self._core.config, num_threads or _core.get_num_threads())
+        for start, end in splits(tokens.cu_seqlens, min(budget, most)):
+            yield tokens.rows(start, end)
 
     def encode_chunk(self, texts: Sequence[Any], request: Request, *, first: int, num_threads: int) -> tuple[Any, Cuts]:
         """Return all blocks of `texts` as one, and what was cut; the arguments are those of `blocks`."""
@@ -172,79 +181,48 @@ class SentenceEncoder:
             return np.concatenate(values), cuts
         return list(itertools.chain.from_iterable(values)), cuts
 
-    def tokenize(self, texts: Sequence[Any], request: Request, *, first: int = 0) -> tuple[Tokens, Cuts]:
-        """Return the tokens of `texts`, cut to the request's limit, and how many were cut.
-
-        Raises:
-            InputError: if a text is no string or pair of strings.
-            SequenceTooLongError: if a text is over the limit and may not be cut.
-        """
-        items = [text if type(text) is str else _text(text, first + place) for place, text in enumerate(texts)]
-        if request.prompt:
-            items = [_prompted(request.prompt, item) for item in items]
-        runs = [list(run) for _, run in itertools.groupby(items, key=lambda item: isinstance(item, tuple))]
-        encoded = [self._encode_run(run, request.max_length) for run in runs]
-        tokens = encoded[0][0] if len(encoded) == 1 else _joined([part for part, _ in encoded])
-        cut = np.flatnonzero(np.concatenate([cuts for _, cuts in encoded]))
-        if not len(cut):
-            return tokens, Cuts()
-        place = int(cut[0])
-        if not request.may_cut:
-            length = int(self._encode_run([items[place]], None)[0].cu_seqlens[-1])
-            raise SequenceTooLongError(
-                f"inputs[{first + place}] has {length} tokens, more than max_seq_length {request.max_length}; split "
-                f"it, raise max_seq_length (at most {self.max_length} here), or let it be cut by on_overflow='warn'"
-            )
-        return tokens, Cuts(len(cut), first + place)
-
-    def _encode_run(self, run: list[Any], max_length: int | None) -> tuple[Tokens, NDArray[np.bool_]]:
-        """Tokenize texts, or pairs, but not both."""
-        if isinstance(run[0], tuple):
-            left, right = zip(*run, strict=True)
-            encoded = self.tokenizer.encode_ids(left, max_length, right)
-        else:
-            encoded = self.tokenizer.encode_ids(run, max_length)
-        types = encoded.token_type_ids if self._takes_types else None
-        return Tokens(encoded.input_ids, encoded.cu_seqlens, types), encoded.truncated
-
-    def prompt_length(self, prompt: str, max_length: int) -> int:
-        """Return how many leading tokens of a prompted text are not the text's own: the prompt and what precedes it."""
-        found = self._prompt_lengths.get((prompt, max_length))
-        if found is None:
-            ids = self._encode_run([prompt], max_length)[0].input_ids
-            found = len(ids) - (int(ids[-1]) in self.tokenizer.all_special_ids)
-            self._prompt_lengths[prompt, max_length] = found
-        return found
-
-    def features(self, texts: Sequence[Any], prompt: str, max_length: int, return_tensors: str) -> Any:
-        """Return padded tokens of `texts` as the tokenizer names them.
-
-        Raises:
-            InputError: if a text is no string or pair of strings.
-        """
-        items = [_prompted(prompt, _text(text, place)) for place, text in enumerate(texts)]
-        return self.tokenizer(
-            items, padding=True, truncation="longest_first", max_length=max_length, return_tensors=return_tensors
-        )
-
     def _compute(self, tokens: Tokens, request: Request, num_threads: int) -> Any:
         if request.output_value == "sentence_embedding":
-            return self._vectors(tokens, request, num_threads)
-        states = self._states(tokens, num_threads)
-        bounds = tokens.cu_seqlens.tolist()
-        rows = [slice(start, end) for start, end in itertools.pairwise(bounds)]
+            return self.finished(self._vectors(tokens, request, num_threads), request)
+        states = self.states(tokens, num_threads)
         if request.output_value == "token_embeddings":
-            return [states[row].copy() for row in rows]
-        vectors = self._vectors(tokens, request, num_threads)
-        return [_features(tokens, row, states, vector) for row, vector in zip(rows, vectors, strict=True)]
+            return _by_text(tokens, states)
+        return _features(tokens, states, self.finished(self._vectors(tokens, request, num_threads), request))
+
+    def _compute_windows(
+        self, batches: Iterable[Tokens], tokens: Tokens, windows: Windows, request: Request, num_threads: int
+    ) -> Any:
+        """Compute all windows of some texts, and put the texts' results together from them."""
+        vectors, states = [], []
+        for batch in batches:
+            if request.output_value != "token_embeddings":
+                vectors.append(self._vectors(batch, request, num_threads))
+            if request.output_value != "sentence_embedding":
+                states.append(self.states(batch, num_threads))
+        if states:
+            whole, kept = windows.stitched(tokens), np.concatenate(states)[windows.own_tokens(tokens)]
+            if not vectors:
+                return _by_text(whole, kept)
+        unit = bool(self._heads) and isinstance(self._heads[-1], Normalize)
+        pooled = self.finished(windows.pooled(np.concatenate(vectors), unit=unit), request)
+        return _features(whole, kept, pooled) if states else pooled
 
     def _vectors(self, tokens: Tokens, request: Request, num_threads: int) -> NDArray[np.float32]:
         if request.prompt and not self.pooling.include_prompt:
             vectors = self._pooled_after_prompt(tokens, request, num_threads)
         else:
             vectors = self._pooled(tokens, None, num_threads)
+        return self.after_pooling(vectors, num_threads)
+
+    def after_pooling(self, vectors: NDArray[np.float32], num_threads: int = 0) -> NDArray[np.float32]:
+        """Return what the modules after pooling make of vectors `[B, D]`."""
         for head in self._heads:
             vectors = head(vectors, num_threads=num_threads)
+        return vectors
+
+    @staticmethod
+    def finished(vectors: NDArray[np.float32], request: Request) -> NDArray[np.float32]:
+        """Return vectors as the request asks for them: truncated, then brought to length 1."""
         if request.truncate_dim is not None:
             vectors = vectors[:, : request.truncate_dim]
         return normalize(vectors) if request.normalize else vectors
@@ -262,23 +240,33 @@ class SentenceEncoder:
 
     def _pooled_after_prompt(self, tokens: Tokens, request: Request, num_threads: int) -> NDArray[np.float32]:
         """Pool what follows the prompt; `cls` then means the first token after it."""
-        prompt = self.prompt_length(request.prompt, request.max_length)
+        prompt = self.packer.prompt_length(request.prompt, request.max_length)
         starts, lengths = tokens.cu_seqlens[:-1], np.diff(tokens.cu_seqlens)
         places = np.arange(len(tokens.input_ids)) - np.repeat(starts, lengths)
         vectors = self._pooled(tokens, (places >= prompt).astype(np.float32), num_threads)
         if "cls" in self.pooling.modes:  # the engine reads each sequence's very first token, whatever its weight
-            states = self._states(tokens, num_threads)[starts + np.where(lengths > prompt, prompt, 0)]
+            states = self.states(tokens, num_threads)[starts + np.where(lengths > prompt, prompt, 0)]
             width = states.shape[1]
             for block in (place for place, mode in enumerate(self.pooling.modes) if mode == "cls"):
                 vectors[:, block * width : (block + 1) * width] = states
         return vectors
 
-    def _states(self, tokens: Tokens, num_threads: int) -> NDArray[np.float32]:
+    def states(
+        self, tokens: Tokens, num_threads: int = 0, key_lens: NDArray[np.int32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the last hidden states, float32 `[T, H]`.
+
+        Args:
+            tokens: B sequences of T tokens in all.
+            num_threads: threads of the engine; 0 means its default.
+            key_lens: int32 `[B]`, how many leading tokens of each sequence are attended to; None means all.
+        """
         outputs = self._core.forward(
             tokens.input_ids,
             tokens.cu_seqlens,
             self._positions(tokens),
             tokens.token_type_ids,
+            key_lens=key_lens,
             pooler=False,
             num_threads=num_threads,
         )
@@ -304,43 +292,21 @@ class SentenceEncoder:
         return positions
 
 
-def _text(value: Any, place: int) -> Any:
-    """Return a string, or a tuple of two."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("text"), str):
-        return value["text"]
-    if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(part, str) for part in value):
-        return tuple(value)
-    shown = repr(value)
-    raise InputError(
-        f"inputs[{place}] is {shown if len(shown) < 60 else shown[:57] + '...'}, of type {type(value).__name__}; "
-        "pass strings, or pairs of strings"
-    )
+def _by_text(tokens: Tokens, states: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return the states `[n, H]` of each sequence in memory of their own."""
+    return [states[start:end].copy() for start, end in itertools.pairwise(tokens.cu_seqlens.tolist())]
 
 
-def _prompted(prompt: str, text: Any) -> Any:
-    return prompt + text if isinstance(text, str) else (prompt + text[0], text[1])
-
-
-def _joined(parts: list[Tokens]) -> Tokens:
-    """Put runs of tokens end to end."""
-    ids = np.concatenate([part.input_ids for part in parts])
-    lengths = np.concatenate([np.diff(part.cu_seqlens) for part in parts])
-    cu_seqlens = np.zeros(len(lengths) + 1, np.int32)
-    np.cumsum(lengths, out=cu_seqlens[1:])
-    if all(part.token_type_ids is None for part in parts):
-        return Tokens(ids, cu_seqlens, None)
-    types = [np.zeros_like(part.input_ids) if part.token_type_ids is None else part.token_type_ids for part in parts]
-    return Tokens(ids, cu_seqlens, np.concatenate(types))
-
-
-def _features(tokens: Tokens, row: slice, states: NDArray[np.float32], vector: NDArray[np.float32]) -> dict[str, Any]:
-    ids = tokens.input_ids[row].astype(np.int64)
-    features = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-    if tokens.token_type_ids is not None:
-        features["token_type_ids"] = tokens.token_type_ids[row].astype(np.int64)
-    return features | {"token_embeddings": states[row].copy(), "sentence_embedding": vector.copy()}
+def _features(tokens: Tokens, states: NDArray[np.float32], vectors: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """Return everything of each sequence by the names that sentence-transformers has for it."""
+    found = []
+    for row, vector in zip(itertools.pairwise(tokens.cu_seqlens.tolist()), vectors, strict=True):
+        ids = tokens.input_ids[slice(*row)].astype(np.int64)
+        features = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        if tokens.token_type_ids is not None:
+            features["token_type_ids"] = tokens.token_type_ids[slice(*row)].astype(np.int64)
+        found.append(features | {"token_embeddings": states[slice(*row)].copy(), "sentence_embedding": vector.copy()})
+    return found
 
 
 def _lower_cased(tokenizer: PreTrainedTokenizer) -> PreTrainedTokenizer:

@@ -212,6 +212,24 @@ CASES: list[Case] = [
     encode("a dictionary", InputError, "", {"a": 1}),
     encode("a triple", InputError, "", [("a", "b", "c")]),
     encode("a text over the limit", SequenceTooLongError, "max_seq_length", LONG, on_overflow="error"),
+    encode(
+        "windows that share all", ValueError, "stride, .* from 0 to 15.* not 16", LONG, on_overflow="window", stride=16
+    ),
+    encode(
+        "windows that share less than nothing", ValueError, "stride, .* not -1", LONG, on_overflow="window", stride=-1
+    ),
+    encode("windows that share a half", ValueError, r"stride, .* not 0\.5", LONG, on_overflow="window", stride=0.5),
+    encode(
+        "a prompt as long as a window", InputError, "no room for the text", "a cat", on_overflow="window", prompt=LONG
+    ),
+    encode(
+        "windows without room",
+        InputError,
+        "no room for the",
+        LONG,
+        on_overflow="window",
+        processing_kwargs={"text": {"max_length": 2}},
+    ),
     # Options.
     encode("a batch of 0", ValueError, "batch_size must be a positive integer, got 0", TEXTS, batch_size=0),
     encode("a batch of -1", ValueError, "batch_size must be a positive integer, got -1", TEXTS, batch_size=-1),

@@ -113,9 +113,9 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-length", type=positive, metavar="N", help="tokens that stay of a text")
     group.add_argument(
         "--on-overflow",
-        choices=("truncate", "warn", "error"),
+        choices=("truncate", "warn", "error", "window"),
         default="warn",
-        help="longer texts: cut silently, cut and say so, or refuse (default: %(default)s)",
+        help="longer texts: cut silently, cut and say so, refuse, or compute in windows (default: %(default)s)",
     )
 
 
