@@ -4,8 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "kernels/kernels.h"
+#include "kernels/peak.h"
 #include "runtime/cpu.h"
 #include "runtime/errors.h"
 #include "runtime/threads.h"
@@ -27,6 +30,14 @@ std::vector<std::string> instruction_sets() {
 
 // Numbers that an int cannot hold are cut to ones that are refused all the same.
 void set_threads(int64_t n) { set_num_threads(static_cast<int>(std::clamp<int64_t>(n, -(1 << 30), 1 << 30))); }
+
+double peak(const std::string& dtype, int64_t num_threads, double seconds) {
+  const int threads = checked_num_threads(num_threads);
+  if (!(seconds > 0 && seconds <= 60)) throw InputError("seconds must lie above 0 and be at most 60");
+  const Kernels& kernels = active_kernels();
+  const GilRelease release;
+  return measure_peak(kernels, dtype, threads, seconds);
+}
 
 py::dict cpu_info() {
   const CpuCaches& caches = cpu_caches();
@@ -55,6 +66,9 @@ void bind_processor(py::module_& module) {
   module.def("get_num_threads", &get_num_threads, "How many threads calls use that name no number.");
   module.def("cpu_info", &cpu_info,
              "The processor's model_name, the sizes of its caches in bytes (l1d, l2, l3), and its features.");
+  module.def("measure_peak", &peak, py::arg("dtype") = "float32", py::kw_only(), py::arg("num_threads") = 0,
+             py::arg("seconds") = 0.005,
+             "Operations per second that the arithmetic units do in a dtype, measured now.");
 }
 
 }  // namespace bertcpp::bindings
