@@ -15,6 +15,7 @@ from .embedding_model import (
     EmbeddingModel,
     OnOverflow,
     check_device,
+    checked_count,
     checked_dimensions,
     checked_stride,
     checked_threads,
@@ -22,6 +23,7 @@ from .embedding_model import (
     renamed,
 )
 from .errors import InputError
+from .late_chunking import EmbeddedChunks, check_pooling, checked_spans, embed_chunks
 from .quantization import PRECISIONS, Precision, quantize_embeddings
 from .sentence_encoder import Cuts, Request
 from .text_packing import say_what_was_cut
@@ -36,6 +38,7 @@ __all__ = ["SentenceTransformer"]
 logger = logging.getLogger(__name__)
 
 _OUTPUTS = ("sentence_embedding", "token_embeddings", None)
+_CHUNKED_AT_ONCE = 1 << 17  # characters whose states are held at once, to be pooled by chunks
 _LARGEST_CHUNK = 5000  # texts sent to a worker process at once
 
 
@@ -271,6 +274,107 @@ class SentenceTransformer(EmbeddingModel):
         progress = Progress(bar_wanted(show_progress_bar, logger), length_of(inputs))
         blocks = self._in_process(inputs, request, self._threads(num_threads))
         return self._watched(blocks, progress, self._overflow_mode(on_overflow))
+
+    @renamed(sentences="inputs")
+    def encode_chunks(
+        self,
+        inputs: Any,
+        spans: Any = None,
+        *,
+        chunk_tokens: int | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        convert_to_tensor: bool = False,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        on_overflow: Literal["window", "error"] = "window",
+        stride: int | None = None,
+        num_threads: int | None = None,
+    ) -> Any:
+        """Embed the chunks of long texts by late chunking: compute a whole text, then pool the tokens of each chunk.
+
+        A chunk's vector knows what the text says around it, which a chunk embedded by itself does not. Special tokens
+        and the prompt belong to no chunk. For checkpoints that pool over all tokens (`mean`, `max`).
+
+        Args:
+            inputs: a string, or an iterable of strings.
+            spans: the chunks of a text as (start, end) in characters; for several texts, a list of these for each.
+            chunk_tokens: make chunks of at most so many tokens instead, without splitting a word that fits.
+            prompt_name: the name of a prompt of `self.prompts` to put before each text.
+            prompt: the prompt itself; takes precedence over `prompt_name`.
+            batch_size: bounds memory, as in `encode`.
+            show_progress_bar: as in `encode`.
+            convert_to_tensor: give vectors as PyTorch tensors (which needs torch).
+            normalize_embeddings: bring vectors to length 1, after truncating them.
+            truncate_dim: leading dimensions to keep; None means `self.truncate_dim`.
+            on_overflow: texts longer than `max_seq_length` are computed in overlapping windows, or refused.
+            stride: tokens that two windows share; None means a quarter of a window.
+            num_threads: threads for this call; None means `self.num_threads`.
+
+        Returns:
+            `EmbeddedChunks` with `spans`, a list of (start, end), and `embeddings`, float32 `[chunks, D]`; a list of
+            them for several texts.
+
+        Raises:
+            ConfigError: if the checkpoint pools by single tokens.
+            InputError: if an input is no string, or a span is none of its text or holds no token.
+            SequenceTooLongError: if a text is over the limit and `on_overflow` is `"error"`.
+            ValueError: if an argument has a value that it cannot have, or not one of the ways to chunk is given.
+
+        Example:
+            >>> from bertcpp import SentenceTransformer
+            >>> model = SentenceTransformer("all-MiniLM-L6-v2")
+            >>> found = model.encode_chunks("Berlin is big. It has parks.", [(0, 14), (15, 28)])
+            >>> found.spans, found.embeddings.shape
+            ([(0, 14), (15, 28)], (2, 384))
+        """
+        one_of("on_overflow", on_overflow, ("window", "error"))
+        if (spans is None) == (chunk_tokens is None):
+            raise ValueError("pass either spans or chunk_tokens, to say what the chunks are")
+        size = checked_count("chunk_tokens", chunk_tokens, 1)
+        request = self._request(
+            prompt_name,
+            prompt,
+            batch_size,
+            "sentence_embedding",
+            normalize_embeddings,
+            truncate_dim,
+            on_overflow,
+            stride,
+            {},
+        )
+        check_pooling(self._encoder)
+        single = is_single(inputs)
+        texts = [inputs] if single else list(inputs)
+        found = self._chunks(texts, [spans] if single and spans is not None else spans, size, request, num_threads)
+        progress = Progress(bar_wanted(show_progress_bar, logger), len(texts))
+        results = []
+        for chunked in found:
+            results.append(
+                chunked._replace(embeddings=_as_tensors(chunked.embeddings)) if convert_to_tensor else chunked
+            )
+            progress.update(1)
+        progress.close()
+        return results[0] if single else results
+
+    def _chunks(
+        self, texts: list[Any], spans: Any, size: int, request: Request, num_threads: int | None
+    ) -> Iterator[EmbeddedChunks]:
+        if spans is not None:
+            if len(spans) != len(texts):
+                raise InputError(f"there are {len(texts)} texts but spans of {len(spans)}; pass a list for each text")
+            spans = [
+                checked_spans(own, text, place) for place, (own, text) in enumerate(zip(spans, texts, strict=True))
+            ]
+        first = 0
+        for group in chunks(texts, characters=_CHUNKED_AT_ONCE):
+            own = None if spans is None else spans[first : first + len(group)]
+            yield from embed_chunks(
+                self._encoder, group, own, size, request, first=first, num_threads=self._threads(num_threads)
+            )
+            first += len(group)
 
     def _request(
         self,

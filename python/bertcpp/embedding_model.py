@@ -26,6 +26,7 @@ __all__ = [
     "EmbeddingModel",
     "OnOverflow",
     "check_device",
+    "checked_count",
     "checked_dimensions",
     "checked_stride",
     "checked_threads",
@@ -108,6 +109,17 @@ def checked_stride(value: Any, max_length: int) -> int:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def checked_count(name: str, value: Any, default: int) -> int:
+    """Return a number of at least 1, or the default for None.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if value is not None and not (_is_whole(value) and value >= 1):
+        raise ValueError(f"{name} must be an integer of at least 1, or None, not {value!r}")
+    return default if value is None else int(value)
 
 
 def checked_threads(value: Any) -> int | None:

@@ -138,6 +138,18 @@ class TextPacker:
             cuts = cuts.plus(Cuts(1, first + place)) if cut else cuts
         return *join_windows(tokens, long), cuts
 
+    def encodings(self, texts: Sequence[Any], prompt: str = "", first: int = 0) -> list[Encoding]:
+        """Return the tokenizer's own view of each text, uncut: tokens with their characters and words.
+
+        Raises:
+            InputError: if a text is no string.
+        """
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"inputs[{first + place}] is of type {type(text).__name__}; pass strings")
+        rows: list[Encoding] = self.tokenizer.backend_tokenizer.encode_batch([prompt + text for text in texts])
+        return rows
+
     def prompt_length(self, prompt: str, max_length: int) -> int:
         """Return how many leading tokens of a prompted text are not the text's own: the prompt and what precedes it."""
         found = self._prompt_lengths.get((prompt, max_length))
