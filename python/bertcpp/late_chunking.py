@@ -139,11 +139,10 @@ class _Text:
     def __init__(self, row: Encoding, states: NDArray[np.float32], skipped: int) -> None:
         """Leave out special tokens and the first `skipped` characters, which are a prompt."""
         offsets = np.array(row.offsets, np.int64).reshape(-1, 2) - skipped
-        own = np.array([source is not None for source in row.sequence_ids])
-        own &= (offsets[:, 1] > 0) | (skipped == 0)
-        self._states = states[own]
+        last = np.maximum(offsets[:, 0], offsets[:, 1] - 1)  # a token may have no characters
+        own = np.array([source is not None for source in row.sequence_ids]) & (last >= 0)
+        self._states, self._last = states[own], last[own]
         self._offsets = np.maximum(offsets[own], 0)
-        self._last = np.maximum(self._offsets[:, 0], self._offsets[:, 1] - 1)  # a token may have no characters
         self._words = [word for word, kept in zip(row.word_ids, own, strict=True) if kept]
 
     def holding(self, spans: list[Span], place: int) -> list[Span]:
@@ -172,6 +171,8 @@ class _Text:
             while start < back < len(words) and words[back] is not None and words[back] == words[back - 1]:
                 back -= 1
             end = back if back > start else end
+            while end < len(words) and self._offsets[end - 1, 1] <= self._offsets[start, 0]:
+                end += 1  # a token of no characters, such as a space that is not counted, is no chunk
             chunks.append((start, end))
             start = end
         return chunks

@@ -42,8 +42,8 @@ def by_hand(folder: Path, text: str, spans: list[tuple[int, int]], prompt: str =
     for start, end in spans:
         inside = [
             place
-            for place, (_, last) in enumerate(offsets)
-            if not special[place] and start <= last - 1 - len(prompt) < end
+            for place, (first, last) in enumerate(offsets)
+            if not special[place] and start <= max(first, last - 1) - len(prompt) < end
         ]
         vectors.append(np.concatenate([states[inside].mean(0), states[inside].max(0)]))
     return np.array(vectors)
@@ -81,7 +81,7 @@ def test_chunks_of_a_number_of_tokens(folder: Path, size: int) -> None:
     assert [end for _, end in found.spans] == sorted(end for _, end in found.spans)
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     for start, end in found.spans:
-        inside = [place for place, (_, last) in enumerate(encoded["offset_mapping"]) if start <= last - 1 < end]
+        inside = [place for place, (_, last) in enumerate(encoded["offset_mapping"]) if start < last <= end]
         assert len(inside) <= size or len({encoded.word_ids()[place] for place in inside}) == 1
 
 
