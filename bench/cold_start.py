@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import exports, machine, models, rounds
+from bertcpp.benchmark import exports, processes, rounds
+
+from . import machine, models
 from .compare import add_common_arguments
 from .text_engines import TEXT_ENGINES
 
@@ -101,7 +103,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     names = [name for name in SCRIPTS if name not in EMBEDDERS or name in installed]
     graph = exports.ensure("onnx", model, args.cache) / "model.onnx" if "onnxruntime script" in names else ""
     arguments = [str(model.folder), str(graph), str(args.threads), TEXT]
-    environment = rounds.environment(args.threads)
+    environment = processes.environment(args.threads)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     memory: dict[str, list[float]] = {name: [] for name in names}
     firsts: dict[str, float] = {}

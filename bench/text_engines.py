@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from . import exports
-from .engines import Engine, first_output
+from bertcpp.benchmark import exports
+from bertcpp.benchmark.engines import Engine, first_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .engines import Run
+    from bertcpp.benchmark.engines import Run
 
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 BATCH_SIZES = (1, 8, 32, 128)
 
 
@@ -24,6 +25,9 @@ class TextEngine(Engine):
     """`ways` takes a list of texts; each run returns float32 `[texts, hidden]`, rows of length 1."""
 
     packages: ClassVar[tuple[str, ...]] = ()
+
+    def inputs(self, workload: Any) -> Any:
+        return workload
 
 
 class BertcppTexts(TextEngine):
@@ -94,7 +98,7 @@ class LeanOnnx:
                 own = encodings[i].ids
                 ids[row, : len(own)] = own
                 mask[row, : len(own)] = 1
-            feed = dict(zip(exports.INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
+            feed = dict(zip(INPUTS, (ids, mask, np.zeros_like(ids)), strict=True))
             hidden = first_output(self.session, feed)
             weights = mask[..., None].astype(np.float32)
             pooled = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
@@ -114,7 +118,7 @@ class OnnxRuntimeTexts(TextEngine):
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "int8")
 
     def load(self) -> None:
-        kinds = {"onnx_optimized": "optimizer", "onnx": "session"} if self.dtype == "float32" else {"onnx_int8": "int8"}
+        kinds = exports.onnx_kinds(self.model, self.dtype)
         self.scripts = {
             way: LeanOnnx(
                 self.model.folder, exports.ensure(kind, self.model, self.cache) / "model.onnx", self.threads

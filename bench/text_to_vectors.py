@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from . import machine, models, rounds, workloads
-from .compare import BASELINE, add_common_arguments, start_all
+from bertcpp.benchmark import comparison, rounds
+from bertcpp.benchmark.comparison import BASELINE, Contestant
+
+from . import machine, models, workloads
+from .compare import add_common_arguments
 from .text_engines import TEXT_ENGINES
 
 # Cosine between the vectors of two engines, at least, for them to count as the same model.
@@ -98,17 +101,22 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     os.sched_setaffinity(0, machine.choose_cpus(args.threads))
     args.cache.mkdir(parents=True, exist_ok=True)
     about = machine.describe(args.threads)
-    peak = rounds.Peak(args.native, args.threads)
-    model = models.load("minilm", args.cache)
+    peak = rounds.Peak(args.threads)
+    settings = comparison.Settings(args.threads, args.cache, table="bench.text_engines:TEXT_ENGINES")
     names = _engines(args.engines, args.dtype)
-    print(f"texts to vectors: {', '.join(names)}, {args.threads} threads, {args.dtype}", flush=True)
+    contestants = [Contestant(name, "float32" if name == BASELINE else args.dtype) for name in names]
+    model = models.load("minilm", args.cache)
+    print(
+        f"texts to vectors: {', '.join(names)}, {args.threads} threads, {args.dtype}",
+        flush=True,
+    )
     kinds = {
         "short texts": workloads.short_texts(args.texts),
         "paragraphs": workloads.paragraphs(max(1, args.texts * 3 // 8)),
     }
     results = {}
     with tempfile.TemporaryDirectory() as logs:
-        workers, failures = start_all(names, model, args, Path(logs), kind="text")
+        workers, failures = comparison.start_all(contestants, model, settings, Path(logs))
         try:
             for kind, texts in kinds.items():
                 results[kind] = measure_texts(texts, workers, peak, args)

@@ -16,7 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import cold_start, compare, machine, models, report, rounds, workloads  # noqa: E402
+from bench import cold_start, machine, models, report, workloads  # noqa: E402
+
+from bertcpp.benchmark import comparison, processes  # noqa: E402
 
 QUARTILES = {"median", "p10", "p90"}
 
@@ -201,14 +203,14 @@ def test_wrong_results_stop_the_comparison() -> None:
     reference = rng.normal(size=(2, 4, 8)).astype(np.float32)
     result = reference.copy()
     result[1, 2:] = 99.0  # padding of a sequence of two tokens does not count
-    assert compare.largest_difference(result, reference, [4, 2]) == 0
+    assert comparison.largest_difference(result, reference, [4, 2]) == 0
     result[0, 0, 0] += 0.1
-    difference = compare.largest_difference(result, reference, [4, 2])
-    assert difference > compare.FP32_TOLERANCE
+    difference = comparison.largest_difference(result, reference, [4, 2])
+    assert difference > comparison.TOLERANCES["float32"]
     result[1, 0, 0] = np.nan
-    assert not compare.largest_difference(result, reference, [4, 2]) <= compare.FP32_TOLERANCE
+    assert not comparison.largest_difference(result, reference, [4, 2]) <= comparison.TOLERANCES["float32"]
     with pytest.raises(ValueError, match="shape"):
-        compare.largest_difference(result[:1], reference, [4, 2])
+        comparison.largest_difference(result[:1], reference, [4, 2])
 
 
 def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
@@ -222,10 +224,17 @@ def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
         "vocab_size": 9,
     }
     (folder / "config.json").write_text(json.dumps(config))
-    spec = {"kind": "hidden", "engine": "bertcpp", "model": "none", "folder": str(folder), "cache": str(tmp_path),
-            "threads": 1, "dtype": "float32"}  # fmt: skip
-    with pytest.raises(rounds.WorkerFailedError, match=r"bertcpp: .*Error"):
-        rounds.WorkerProcess(spec, tmp_path / "log")
+    spec = {
+        "table": "bertcpp.benchmark.engines:ENGINES",
+        "engine": "bertcpp",
+        "model": "none",
+        "folder": str(folder),
+        "cache": str(tmp_path),
+        "threads": 1,
+        "dtype": "float32",
+    }
+    with pytest.raises(processes.WorkerFailedError, match=r"bertcpp: .*Error"):
+        processes.WorkerProcess(spec, tmp_path / "log")
 
 
 def test_processors_are_chosen_within_the_mask() -> None:

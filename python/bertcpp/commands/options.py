@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -25,6 +26,7 @@ __all__ = [
     "input_format",
     "input_records",
     "model_arguments",
+    "opened_text",
     "output_format",
     "positive",
     "show_progress",
@@ -178,6 +180,15 @@ def output_format(arguments: argparse.Namespace, formats: dict[str, str], people
     if arguments.output == "-":
         return people if sys.stdout.isatty() else "jsonl"
     return formats.get(_suffix(arguments.output), other)
+
+
+@contextlib.contextmanager
+def opened_text(path: str) -> Iterator[Callable[[str], None]]:
+    """Open a file, or standard output for `-`, and give what writes text to it; a file appears when it is whole."""
+    from .output_file import Lines, opened
+
+    with opened(path, Lines) as lines:
+        yield lines.write
 
 
 def show_progress(arguments: argparse.Namespace) -> bool | None:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Finishing", "opened"]
+__all__ = ["Finishing", "Lines", "opened"]
 
 _PART_NAME = 50  # characters of a file's name that its temporary file bears; names have at most 255 bytes
 
@@ -22,6 +22,21 @@ class Finishing(Protocol):
 
     def finish(self) -> None:
         """Complete what was written."""
+
+
+class Lines:
+    """Writes text, and lets whoever reads a stream see it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Write text with its line feeds."""
+        self._file.write(text.encode())
+        self._file.flush()
+
+    def finish(self) -> None:
+        """Do nothing more: all is written."""
 
 
 W = TypeVar("W", bound=Finishing)

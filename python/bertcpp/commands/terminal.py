@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
-from typing import IO, Any, NamedTuple
+from itertools import zip_longest
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-__all__ = ["Style", "aligned", "bar", "cells", "printable", "shortened", "style_of"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Style", "aligned", "bar", "cells", "printable", "shortened", "style_of", "table"]
 
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 _NO_TERMINAL_WIDTH = 100
@@ -72,3 +76,20 @@ def bar(share: float, width: int = BAR_CELLS) -> str:
     """Return a bar of at most `width` cells that is full where `share` is 1."""
     eighths = round(8 * width * min(1.0, max(0.0, share)))
     return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+
+
+def table(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,), least: Sequence[int] = ()) -> str:
+    """Return rows of cells as lines with columns between two spaces.
+
+    Args:
+        rows: all of the same length.
+        left: the columns that start at their left edge; others end at their right one.
+        least: cells that the first columns take at least.
+    """
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    widths = [max(pair) for pair in zip_longest(widths, least[: len(widths)], fillvalue=0)]
+    lines = []
+    for row in rows:
+        placed = enumerate(zip(row, widths, strict=True))
+        lines.append("  ".join(aligned(cell, width, right=place not in left) for place, (cell, width) in placed))
+    return "".join(f"{line.rstrip()}\n" for line in lines)

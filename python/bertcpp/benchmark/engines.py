@@ -12,20 +12,39 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from . import exports
+from .workloads import Batch, batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .models import Model
-    from .workloads import Batch
 
     Array = Any
     Run = Callable[[], Array]
 
 
+__all__ = ["ENGINES", "OPTIONAL", "Engine", "first_output"]
+
+DTYPES = ("float32", "bfloat16", "int8")
+
+
 class Engine(ABC):
-    """One engine with one model in one process. `ways` yields (name, function without arguments -> hidden states)."""
+    """One engine with one model in one process.
+
+    Args:
+        model: the checkpoint.
+        cache: where its exports are kept.
+        threads: of each call.
+        dtype: what it computes in, one of `dtypes`.
+
+    Attributes:
+        name: in tables and on the command line.
+        packages: what it imports.
+        dtypes: what it can compute in.
+    """
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
@@ -41,13 +60,26 @@ class Engine(ABC):
     def load(self) -> None:
         """Read the model; everything that one process needs to do once."""
 
+    def inputs(self, workload: Any) -> Any:
+        """Return what `ways` takes: of the lengths of a batch's sequences, a Batch."""
+        return batch(workload, self.model.vocab, self.model.padding)
+
     @abstractmethod
     def ways(self, batch: Any) -> Iterator[tuple[str, Run]]:
-        """Every way to run this Batch (of text_engines: list of texts); each run returns a float32 array."""
+        """Yield every way to run these inputs, each a function without arguments that returns a float32 array."""
+
+    def check(self, inputs: Any, result: Array) -> None:
+        """Look at a result before it is timed.
+
+        Raises:
+            RuntimeError: if it is none.
+        """
+        if not np.isfinite(result).all():
+            raise RuntimeError("the result has numbers that are not finite")
 
     @classmethod
     def missing(cls) -> list[str]:
-        """The packages that this engine needs and that are not installed."""
+        """Return the packages that this engine needs and that are not installed."""
         return [package for package in cls.packages if importlib.util.find_spec(package) is None]
 
 
@@ -56,22 +88,29 @@ class Bertcpp(Engine):
 
     name = "bertcpp"
     packages = ("bertcpp",)
+    dtypes: ClassVar[tuple[str, ...]] = DTYPES
 
     def load(self) -> None:
+        """Read the model; everything that one process needs to do once."""
         import bertcpp
 
         bertcpp.set_num_threads(self.threads)
-        self.bert = bertcpp.BertModel.from_pretrained(str(self.model.folder))
+        self.bert = bertcpp.AutoModel.from_pretrained(str(self.model.folder), dtype=self.dtype, add_pooling_layer=False)
+
+    def _states(self, ids: Array, mask: Array) -> Array:
+        return self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
 
     def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
-        yield (
-            "default",
-            lambda: (
-                self.bert(
-                    input_ids=batch.input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.token_type_ids
-                ).last_hidden_state
-            ),
-        )
+        """Yield the one way there is."""
+        yield "default", lambda: self._states(batch.input_ids, batch.attention_mask)
+
+    def check(self, inputs: Batch, result: Array) -> None:
+        """Compare the last sequence with what it gives alone: the same bits."""
+        super().check(inputs, result)
+        length = int(inputs.attention_mask[-1].sum())
+        alone = self._states(inputs.input_ids[-1:, :length], inputs.attention_mask[-1:, :length])[0]
+        if not np.array_equal(alone, result[-1, :length]):
+            raise RuntimeError("a sequence gives another result alone than in its batch")
 
 
 class Torch(Engine):
@@ -79,24 +118,26 @@ class Torch(Engine):
 
     name = "torch"
     packages = ("torch", "transformers")
-    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "int8")
+    dtypes: ClassVar[tuple[str, ...]] = DTYPES
 
     def load(self) -> None:
+        """Read the model; everything that one process needs to do once."""
         import torch
         import transformers
 
         torch.set_num_threads(self.threads)
         torch.set_num_interop_threads(1)
-        self.bert = transformers.BertModel.from_pretrained(self.model.folder, attn_implementation="sdpa").eval()
+        self.bert = transformers.AutoModel.from_pretrained(self.model.folder, attn_implementation="sdpa").eval()
         if self.dtype == "bfloat16":
             self.bert = self.bert.to(torch.bfloat16)
         elif self.dtype == "int8":
             self.bert = torch.ao.quantization.quantize_dynamic(self.bert, {torch.nn.Linear}, dtype=torch.qint8)
 
     def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
+        """Yield every way to run a batch."""
         import torch
 
-        tensors = {name: torch.from_numpy(getattr(batch, name)) for name in exports.INPUTS}
+        tensors = {name: torch.from_numpy(getattr(batch, name)) for name in self.model.inputs}
 
         def run() -> Array:
             with torch.inference_mode():
@@ -112,13 +153,14 @@ class TorchCompile(Torch):
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
 
     def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
+        """Yield every way to run a batch."""
         import torch
         import torch._inductor.config
 
         torch._inductor.config.freezing = True
         torch._dynamo.reset()
         compiled = torch.compile(self.bert, dynamic=False)
-        tensors = {name: torch.from_numpy(getattr(batch, name)) for name in exports.INPUTS}
+        tensors = {name: torch.from_numpy(getattr(batch, name)) for name in self.model.inputs}
 
         def run() -> Array:
             with torch.no_grad():
@@ -135,9 +177,10 @@ class OnnxRuntime(Engine):
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "int8")
 
     def load(self) -> None:
+        """Read the model; everything that one process needs to do once."""
         import onnxruntime
 
-        kinds = {"onnx_optimized": "optimizer", "onnx": "session"} if self.dtype == "float32" else {"onnx_int8": "int8"}
+        kinds = exports.onnx_kinds(self.model, self.dtype)
         self.sessions = {}
         for kind, way in kinds.items():
             options = onnxruntime.SessionOptions()
@@ -148,13 +191,14 @@ class OnnxRuntime(Engine):
             self.sessions[way] = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
-        feed = {name: getattr(batch, name) for name in exports.INPUTS}
+        """Yield every way to run a batch."""
+        feed = {name: getattr(batch, name) for name in self.model.inputs}
         for way, session in self.sessions.items():
             yield way, functools.partial(first_output, session, feed)
 
 
 def first_output(session: Any, feed: dict[str, Array]) -> Array:
-    """The hidden states of an ONNX Runtime session; the pooler is not asked for."""
+    """Return the hidden states of an ONNX Runtime session."""
     return session.run(["last_hidden_state"], feed)[0]
 
 
@@ -170,6 +214,7 @@ class OpenVino(Engine):
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
 
     def load(self) -> None:
+        """Read the model; everything that one process needs to do once."""
         import openvino
 
         self.core = openvino.Core()
@@ -184,8 +229,9 @@ class OpenVino(Engine):
         }
 
     def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
+        """Yield every way to run a batch."""
         # In the graph's order of inputs: conversion from PyTorch keeps the order, but not every name.
-        inputs = [getattr(batch, name) for name in exports.INPUTS]
+        inputs = [getattr(batch, name) for name in self.model.inputs]
         for source, path in self.paths.items():
             for shapes in ("dynamic", "static"):
                 graph = self.core.read_model(path)
@@ -200,9 +246,10 @@ class CTranslate2(Engine):
 
     name = "ctranslate2"
     packages = ("ctranslate2", "transformers", "torch")  # the last two to convert
-    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "int8")
+    dtypes: ClassVar[tuple[str, ...]] = DTYPES
 
     def load(self) -> None:
+        """Read the model; everything that one process needs to do once."""
         if "avx512f" in Path("/proc/cpuinfo").read_text():  # it would settle for AVX2; this is a few percent faster
             os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
         import ctranslate2
@@ -213,8 +260,8 @@ class CTranslate2(Engine):
         )
 
     def ways(self, batch: Batch) -> Iterator[tuple[str, Run]]:
+        """Yield every way to run a batch."""
         import ctranslate2
-        import numpy as np
 
         lengths = batch.attention_mask.sum(axis=1).astype(np.int32)
         ids = batch.input_ids.astype(np.int32)

@@ -1,11 +1,12 @@
 """Turns a checkpoint into the formats that other engines read, once, in a process of its own.
 
-python -m bench.exports KIND MODEL_FOLDER CACHE NAME
+python -m bertcpp.benchmark.exports KIND MODEL_FOLDER CACHE NAME
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -14,22 +15,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import models
-from .machine import ROOT
+from .processes import import_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-OUTPUTS = ("last_hidden_state", "pooler_output")
+__all__ = ["ensure", "onnx_kinds"]
+
+OUTPUT = "last_hidden_state"
 OPSET = 17
 
 
+def onnx_kinds(model: models.Model, dtype: str) -> dict[str, str]:
+    """Return what ONNX Runtime may be given: kinds of exports, and what tables call them."""
+    if dtype != "float32":
+        return {"onnx_int8": "int8"}
+    # Its optimizer is made for BERT's graph; of others only the session's own fusions are sure.
+    return ({"onnx_optimized": "optimizer"} if model.family == "bert" else {}) | {"onnx": "session"}
+
+
 def ensure(kind: str, model: models.Model, cache: Path) -> Path:
-    """The folder with this export of the model; made by a new process where it is missing."""
+    """Return the folder with this export of the model; made by a new process where it is missing.
+
+    Raises:
+        RuntimeError: if it cannot be made.
+    """
     folder = _folder(kind, model, cache)
     if not folder.is_dir():
-        command = [sys.executable, "-m", "bench.exports", kind, str(model.folder), str(cache), model.name]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "bertcpp.benchmark.exports", kind, str(model.folder), str(cache), model.name]
+        done = subprocess.run(command, env=os.environ | import_path(), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{model.name} could not be exported as {kind}:\n{done.stderr[-2000:]}")
     return folder
@@ -39,7 +53,7 @@ def _folder(kind: str, model: models.Model, cache: Path) -> Path:
     """Named after the versions that made it, so that an upgrade exports again."""
     packages = EXPORTERS[kind][1]
     made_by = "-".join(importlib.metadata.version(package).split("+")[0] for package in packages)
-    return cache / "exports" / model.name / f"{kind}-{made_by}"
+    return cache / "exports" / model.key / f"{kind}-{made_by}"
 
 
 def _onnx(model: models.Model, folder: Path, cache: Path) -> None:
@@ -48,22 +62,32 @@ def _onnx(model: models.Model, folder: Path, cache: Path) -> None:
     import torch
     import transformers
 
-    class Exported(torch.nn.Module):
-        def __init__(self, bert: Any) -> None:
+    class Exported(torch.nn.Module):  # type: ignore[misc, unused-ignore]
+        def __init__(self, encoder: Any) -> None:
             super().__init__()
-            self.bert = bert
+            self.encoder = encoder
 
-        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> tuple[Any, Any]:
-            output = self.bert(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
-            return output.last_hidden_state, output.pooler_output
+        def forward(self, *inputs: Any) -> Any:
+            return self.encoder(**dict(zip(model.inputs, inputs, strict=True))).last_hidden_state
 
-    bert = transformers.BertModel.from_pretrained(model.folder, attn_implementation="eager").eval()
-    ids = torch.ones((2, 8), dtype=torch.int64)
-    axes = {name: {0: "batch", 1: "sequence"} for name in (*INPUTS, OUTPUTS[0])} | {OUTPUTS[1]: {0: "batch"}}
+    encoder = transformers.AutoModel.from_pretrained(model.folder, attn_implementation="eager").eval()
     torch.onnx.export(
-        Exported(bert), (ids, ids, torch.zeros_like(ids)), str(folder / "model.onnx"), dynamo=False,
-        input_names=list(INPUTS), output_names=list(OUTPUTS), dynamic_axes=axes, opset_version=OPSET,
-    )  # fmt: skip
+        Exported(encoder),
+        tuple(_example(model).values()),
+        str(folder / "model.onnx"),
+        dynamo=False,
+        input_names=list(model.inputs),
+        output_names=[OUTPUT],
+        dynamic_axes={name: {0: "batch", 1: "sequence"} for name in (*model.inputs, OUTPUT)},
+        opset_version=OPSET,
+    )
+
+
+def _example(model: models.Model) -> dict[str, Any]:
+    import torch
+
+    ids = torch.full((2, 8), 5, dtype=torch.int64)
+    return dict(zip(model.inputs, (ids, torch.ones_like(ids), torch.zeros_like(ids)), strict=False))
 
 
 def _optimized(model: models.Model, cache: Path) -> Any:
@@ -89,7 +113,7 @@ def _onnx_int8(model: models.Model, folder: Path, cache: Path) -> None:
     """Dynamic quantization of the optimized graph, weights per column."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    source = ensure("onnx_optimized", model, cache) / "model.onnx"
+    source = ensure(next(iter(onnx_kinds(model, "float32"))), model, cache) / "model.onnx"
     quantize_dynamic(source, folder / "model.onnx", per_channel=True, weight_type=QuantType.QInt8)
 
 
@@ -97,13 +121,10 @@ def _openvino(model: models.Model, folder: Path, cache: Path) -> None:
     """By openvino.convert_model from PyTorch's scaled dot product attention."""
     del cache
     import openvino
-    import torch
     import transformers
 
-    bert = transformers.BertModel.from_pretrained(model.folder, attn_implementation="sdpa").eval()
-    ids = torch.ones((2, 8), dtype=torch.int64)
-    example = {"input_ids": ids, "attention_mask": ids, "token_type_ids": torch.zeros_like(ids)}
-    converted = openvino.convert_model(bert, example_input=example)
+    encoder = transformers.AutoModel.from_pretrained(model.folder, attn_implementation="sdpa").eval()
+    converted = openvino.convert_model(encoder, example_input=_example(model))
     openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
 
 
@@ -125,6 +146,7 @@ EXPORTERS: dict[str, tuple[Callable[[models.Model, Path, Path], None], tuple[str
 
 
 def main() -> None:
+    """Make one export."""
     kind, source, cache_folder, name = sys.argv[1:5]
     cache = Path(cache_folder)
     model = models.from_folder(name, Path(source))

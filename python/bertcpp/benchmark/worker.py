@@ -1,15 +1,18 @@
-"""One engine in a process of its own, so that OpenMP runtimes never mix. Answers one JSON command a line.
+"""One engine in a process of its own. Answers one JSON command a line.
 
-python -m bench.worker '{"kind": "hidden", "engine": ..., "model": ..., "folder": ..., "cache": ..., "threads": 2,
-                         "dtype": "float32"}'
+python -m bertcpp.benchmark.worker '{"table": "bertcpp.benchmark.engines:ENGINES", "engine": ..., "model": ...,
+                                     "folder": ..., "cache": ..., "threads": 2, "dtype": "float32"}'
 
     {"do": "prepare", "workload": ..., "output": path.npy, "seconds": s}  tries every way, keeps the fastest
     {"do": "run", "seconds": s}                                           seconds of each call, the first left out
+
+The table holds a class for each engine, by name; a workload is what its `inputs` takes.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import sys
@@ -20,16 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import engines, models, text_engines, workloads
+from . import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+__all__ = ["Worker", "main", "timed_calls"]
 
 LEAST_CALLS = 2
 
 
 def timed_calls(run: Callable[[], Any], seconds: float, least: int = LEAST_CALLS) -> list[float]:
-    """Seconds of each call, for about `seconds` in all."""
+    """Return the seconds of each call, for about `seconds` in all."""
     times: list[float] = []
     started = time.perf_counter()
     while len(times) < least or time.perf_counter() - started < seconds:
@@ -43,30 +48,31 @@ class Worker:
     """Loads the engine of a specification and carries out commands."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = spec
-        self.model = models.from_folder(spec["model"], Path(spec["folder"]))
-        table = text_engines.TEXT_ENGINES if spec["kind"] == "text" else engines.ENGINES
-        self.engine: Any = table[spec["engine"]](self.model, Path(spec["cache"]), spec["threads"], spec["dtype"])
+        module, _, table = spec["table"].partition(":")
+        kind = getattr(importlib.import_module(module), table)[spec["engine"]]
+        model = models.from_folder(spec["model"], Path(spec["folder"]))
+        self.engine: Any = kind(model, Path(spec["cache"]), spec["threads"], spec["dtype"])
         self.run: Callable[[], Any] | None = None
-
-    def _inputs(self, workload: Any) -> Any:
-        return workload if self.spec["kind"] == "text" else workloads.batch(workload, self.model.vocab)
 
     def prepare(self, workload: Any, output: str, seconds: float) -> dict[str, Any]:
         """Warm up every way of running the workload and keep the fastest; its result is saved for comparison."""
         tried: dict[str, float] = {}
         self.run = None
-        for name, run in self.engine.ways(self._inputs(workload)):
+        inputs = self.engine.inputs(workload)
+        for name, run in self.engine.ways(inputs):
             run()
             tried[name] = min(timed_calls(run, seconds))
             if tried[name] == min(tried.values()):
                 self.run, way = run, name
         if self.run is None:
             raise RuntimeError("the engine offers no way to run this")
-        np.save(output, np.asarray(self.run(), dtype=np.float32))
+        result = np.asarray(self.run(), dtype=np.float32)
+        self.engine.check(inputs, result)
+        np.save(output, result)
         return {"way": way, "tried_ms": {name: 1e3 * t for name, t in tried.items()}}
 
     def carry_out(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a command."""
         if command["do"] == "prepare":
             return self.prepare(command["workload"], command["output"], command["seconds"])
         if command["do"] == "run" and self.run is not None:
@@ -76,6 +82,7 @@ class Worker:
 
 
 def main() -> None:
+    """Answer commands until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not get among the answers
 

@@ -1,0 +1,100 @@
+"""Rounds of turns: each engine's process works alone for a moment, between two measurements of the processor's peak.
+
+A machine that slows down for a while slows the peak and the neighbours in the same round as much, so shares of the peak
+and ratios between engines are taken within a round; the median over the rounds is reported.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .processes import WorkerProcess
+
+__all__ = ["Peak", "spread", "summarize", "take_turns"]
+
+
+def spread(samples: list[float]) -> dict[str, float]:
+    """Return the median, the 10th and the 90th percentile."""
+    p10, median, p90 = np.percentile(samples, [10, 50, 90])
+    return {"median": float(median), "p10": float(p10), "p90": float(p90)}
+
+
+class Peak:
+    """The processor's peak at this moment, by the engine's own loops of multiply-adds."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.samples: dict[str, list[float]] = {}
+
+    def measure(self, dtype: str = "float32") -> float | None:
+        """Return operations per second, all threads together; None where there is no such loop for the dtype."""
+        try:
+            rate = _core.measure_peak(dtype, num_threads=self.threads)
+        except InputError:
+            return None
+        self.samples.setdefault(dtype, []).append(rate)
+        return rate
+
+    def spreads(self) -> dict[str, dict[str, float]]:
+        """Return, for each dtype that was measured, billions of operations per second."""
+        return {dtype: spread([rate / 1e9 for rate in rates]) for dtype, rates in self.samples.items()}
+
+
+def take_turns(
+    workers: dict[str, WorkerProcess], peak: Peak, rounds: int, seconds: float
+) -> dict[str, list[dict[str, Any]]]:
+    """Give every worker `rounds` turns, in a new order each round.
+
+    Returns:
+        for each worker and round the seconds of its `"calls"`, and the `"peak"` of its dtype around them.
+    """
+    turns: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
+    order = list(workers)
+    shuffle = random.Random(20)
+    for _ in range(rounds):
+        shuffle.shuffle(order)
+        measured: dict[str, float | None] = {}  # right before a turn, by dtype
+        for name in order:
+            worker = workers[name]
+            before = measured[worker.dtype] if worker.dtype in measured else peak.measure(worker.dtype)
+            calls = worker.ask(do="run", seconds=seconds)["seconds"]
+            if not worker.settle():
+                print(f"  {name}: its threads still spin while others are measured", file=sys.stderr)
+            after = peak.measure(worker.dtype)
+            around = None if before is None or after is None else (before + after) / 2
+            turns[name].append({"calls": calls, "peak": around})
+            measured = {worker.dtype: after}
+    return turns
+
+
+def summarize(turns: dict[str, list[dict[str, Any]]], flop: float, baseline: str) -> dict[str, dict[str, Any]]:
+    """Return latencies over all calls; shares of the peak and ratios to the baseline within each round.
+
+    Args:
+        turns: what `take_turns` returned.
+        flop: operations of a call; 0 where they are not counted, which leaves shares out.
+        baseline: the worker whose times others are divided by.
+    """
+    per_round = {name: [float(np.median(turn["calls"])) for turn in mine] for name, mine in turns.items()}
+    summary: dict[str, dict[str, Any]] = {}
+    for name, mine in turns.items():
+        times = per_round[name]
+        calls = [call for turn in mine for call in turn["calls"]]
+        ratios = [own / base for own, base in zip(times, per_round[baseline], strict=True)]
+        summary[name] = {
+            "latency_ms": spread([1e3 * call for call in calls]),
+            "calls": len(calls),
+            "ratio": spread(ratios),
+        }
+        peaks = [turn["peak"] for turn in mine]
+        if flop > 0 and None not in peaks:
+            summary[name]["share"] = spread([flop / own / most for own, most in zip(times, peaks, strict=True)])
+    return summary
