@@ -66,13 +66,17 @@ def config_of(family: str, **changes: Any) -> Any:
     return getattr(transformers, (FAMILIES | RELATIVES)[family] + "Config")(**values)
 
 
-def random_model(family: str, seed: int, config: Any = None, **changes: Any) -> Any:
-    """A transformers model whose every parameter is random, biases and norms too, in float32 and eval mode."""
+def random_model(family: str, seed: int, config: Any = None, kind: str = "Model", **changes: Any) -> Any:
+    """A transformers model whose every parameter is random, biases and norms too, in float32 and eval mode.
+
+    `kind` is what follows the family in the class's name, such as ``ForMaskedLM``.
+    """
     config = config_of(family, **changes) if config is None else config
     config._attn_implementation = "eager"
     with warnings.catch_warnings(), no_init_weights():  # every parameter is drawn below
         warnings.simplefilter("ignore")
-        model = getattr(transformers, (FAMILIES | RELATIVES)[family] + "Model")(config).eval()
+        model = getattr(transformers, (FAMILIES | RELATIVES)[family] + kind)(config).eval()
+        model.tie_weights()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -122,3 +122,17 @@ class Linear:
     @property
     def nbytes(self) -> int:
         """Bytes of the packed weight and bias."""
+
+@final
+class LayerNorm:
+    """Rows y[M, N] = (x - mean) / sqrt(variance + eps) * weight[N] + bias[N]. No row changes the bits of another."""
+
+    def __init__(self, weight: NDArray[Any], bias: NDArray[Any], eps: float) -> None:
+        """Raises WeightMismatchError for shapes or dtypes that do not fit, ConfigError for an impossible eps."""
+
+    def __call__(self, x: NDArray[np.floating[Any]], *, num_threads: int = 0) -> NDArray[np.float32]:
+        """float32 [M, N] -> float32 [M, N]. Raises InputError."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weight and bias."""

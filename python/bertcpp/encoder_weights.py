@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .configuration import PretrainedConfig
     from .weights import Weights
 
-__all__ = ["collect", "float32"]
+__all__ = ["by_modern_name", "checked", "collect", "encoder_prefix", "float32"]
 
 Array = NDArray[Any]
 EngineConfig = dict[str, int | float | str]
@@ -51,8 +51,8 @@ def collect(
     pruned: Mapping[int, Collection[int]],
 ) -> tuple[dict[str, Array], list[str]]:
     """Collect a checkpoint's tensors under the engine's names; see `bertcpp.architectures.engine_weights`."""
-    present = {_modern(name): name for name in weights}
-    prefix = _prefix(row, present, weights)
+    present = by_modern_name(weights)
+    prefix = encoder_prefix(row, present, weights)
     wanted = dict(_wanted(row, settings))
     pooler = [f"{prefix}{row.tensors['pooler']}.{part}" for part in ("weight", "bias")] if row.has_pooler else []
     if not add_pooling_layer or not any(name in present for name in pooler):
@@ -66,7 +66,7 @@ def collect(
         name = present.get(prefix + own)
         if name is None:
             raise _missing([prefix + own], weights, settings)
-        return _checked(weights, name, shape)
+        return checked(weights, name, shape)
 
     collected = {name: tensor(own, _shape(name, sizes, pruned)) for name, own in wanted.items()}
     if row.relative_buckets:
@@ -118,6 +118,11 @@ def _shape(name: str, sizes: Mapping[str, int], pruned: Mapping[int, Collection[
     return tuple(sizes[letter] for letter in (_SHAPES[stem] if part == "weight" else _SHAPES[stem][0]))
 
 
+def by_modern_name(weights: Iterable[str]) -> dict[str, str]:
+    """Return the checkpoint's names by those that they would have today."""
+    return {_modern(name): name for name in weights}
+
+
 def _modern(name: str) -> str:
     """The name since PyTorch's norms: early checkpoints came from TensorFlow with gamma and beta."""
     for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
@@ -126,8 +131,12 @@ def _modern(name: str) -> str:
     return name
 
 
-def _prefix(row: Architecture, present: Mapping[str, str], weights: Weights) -> str:
-    """What stands before the encoder's tensors: nothing, the family's prefix, or that of whatever it was saved in."""
+def encoder_prefix(row: Architecture, present: Mapping[str, str], weights: Weights) -> str:
+    """Return what stands before the encoder's tensors: nothing, the family's prefix, or that of what it was saved in.
+
+    Raises:
+        WeightMismatchError: there are several encoders.
+    """
     anchor = f"{row.tensors['embeddings.word']}.weight"
     found = [name.removesuffix(anchor) for name in present if name == anchor or name.endswith(f".{anchor}")]
     for usual in ("", f"{row.prefix}."):
@@ -152,12 +161,19 @@ def _missing(names: list[str], weights: Weights, settings: EngineConfig) -> Miss
     )
 
 
-def _checked(weights: Weights, name: str, shape: tuple[int, ...]) -> Array:
+def checked(
+    weights: Weights, name: str, shape: tuple[int, ...], remedy: str = "they are not of one checkpoint"
+) -> Array:
+    """Return a tensor that has this shape, and a dtype that weights may have; float64 as float32.
+
+    Raises:
+        WeightMismatchError: it has not.
+    """
     actual, dtype = weights.shape_of(name), weights.dtype_of(name)
     if actual != shape:
         raise WeightMismatchError(
             f"{weights.file_of(name)}: tensor {name!r} has the shape {list(actual)}, but config.json asks for "
-            f"{list(shape)}; they are not of one checkpoint"
+            f"{list(shape)}; {remedy}"
         )
     if dtype not in ("F32", "F16", "BF16", "F64"):
         raise WeightMismatchError(

@@ -11,6 +11,7 @@ place: code that catches `OSError` around `from_pretrained` or `ValueError` arou
         TokenizerError (ValueError)
       WeightMismatchError (ValueError)
         MissingTensorError (KeyError)
+          MissingHeadError
       ConfigError (ValueError)
         UnknownArchitectureError
       InputError (ValueError)
@@ -35,6 +36,7 @@ __all__ = [
     "InstructionSetError",
     "MaskError",
     "MissingDependencyError",
+    "MissingHeadError",
     "MissingTensorError",
     "SequenceTooLongError",
     "TokenIdError",
@@ -79,6 +81,10 @@ class MissingTensorError(WeightMismatchError, KeyError):
     def __str__(self) -> str:
         # KeyError would show its message as a quoted literal.
         return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+class MissingHeadError(MissingTensorError):
+    """The checkpoint has no head for the task that it is loaded for; the message says for which ones it has."""
 
 
 class ConfigError(BertcppError, ValueError):

@@ -11,7 +11,16 @@ __all__ = [
     "BaseModelOutputWithPastAndCrossAttentions",
     "BaseModelOutputWithPooling",
     "BaseModelOutputWithPoolingAndCrossAttentions",
+    "BertForPreTrainingOutput",
+    "ElectraForPreTrainingOutput",
+    "ErnieForPreTrainingOutput",
+    "MaskedLMOutput",
     "ModelOutput",
+    "MultipleChoiceModelOutput",
+    "NextSentencePredictorOutput",
+    "QuestionAnsweringModelOutput",
+    "SequenceClassifierOutput",
+    "TokenClassifierOutput",
 ]
 
 
@@ -157,3 +166,149 @@ class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
     hidden_states: tuple[Any, ...] | None = None
     attentions: tuple[Any, ...] | None = None
     cross_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class SequenceClassifierOutput(ModelOutput):
+    """What models for sequence classification return.
+
+    Attributes:
+        loss: None; bertcpp computes no losses.
+        logits: float32 ``[batch, num_labels]``, before softmax or sigmoid; of a regression, the values themselves.
+        hidden_states: as in :class:`BaseModelOutput`.
+        attentions: as in :class:`BaseModelOutput`.
+    """
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class TokenClassifierOutput(ModelOutput):
+    """What models for token classification return.
+
+    Attributes:
+        loss: None; bertcpp computes no losses.
+        logits: float32 ``[batch, sequence, num_labels]``, before the softmax; zeros where the attention mask is 0.
+        hidden_states: as in :class:`BaseModelOutput`.
+        attentions: as in :class:`BaseModelOutput`.
+    """
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class QuestionAnsweringModelOutput(ModelOutput):
+    """What models for question answering return.
+
+    Attributes:
+        loss: None; bertcpp computes no losses.
+        start_logits: float32 ``[batch, sequence]``, that the answer begins at a token; -10000 where the mask is 0.
+        end_logits: the same for the answer's last token.
+        hidden_states: as in :class:`BaseModelOutput`.
+        attentions: as in :class:`BaseModelOutput`.
+    """
+
+    loss: Any = None
+    start_logits: Any = None
+    end_logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class MaskedLMOutput(ModelOutput):
+    """What masked language models return.
+
+    Attributes:
+        loss: None; bertcpp computes no losses.
+        logits: float32 ``[batch, sequence, vocab_size]``, before the softmax, zeros where the attention mask is 0; with
+            ``positions`` ``[len(positions), vocab_size]``, for these tokens alone.
+        hidden_states: as in :class:`BaseModelOutput`.
+        attentions: as in :class:`BaseModelOutput`.
+    """
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class MultipleChoiceModelOutput(ModelOutput):
+    """What models for multiple choice return.
+
+    Attributes:
+        loss: None; bertcpp computes no losses.
+        logits: float32 ``[batch, choices]``, before the softmax.
+        hidden_states: as in :class:`BaseModelOutput`.
+        attentions: as in :class:`BaseModelOutput`.
+    """
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class NextSentencePredictorOutput(ModelOutput):
+    """What models for next sentence prediction return.
+
+    Attributes:
+        loss: None; bertcpp computes no losses.
+        logits: float32 ``[batch, 2]``, before the softmax: that the second text follows the first, that it does not.
+        hidden_states: as in :class:`BaseModelOutput`.
+        attentions: as in :class:`BaseModelOutput`.
+    """
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class BertForPreTrainingOutput(ModelOutput):
+    """What BERT's models with both heads of its pretraining return.
+
+    Attributes:
+        loss: None; bertcpp computes no losses.
+        prediction_logits: as ``logits`` of :class:`MaskedLMOutput`.
+        seq_relationship_logits: as ``logits`` of :class:`NextSentencePredictorOutput`.
+        hidden_states: as in :class:`BaseModelOutput`.
+        attentions: as in :class:`BaseModelOutput`.
+    """
+
+    loss: Any = None
+    prediction_logits: Any = None
+    seq_relationship_logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class ErnieForPreTrainingOutput(BertForPreTrainingOutput):
+    """What ERNIE's models with both heads of its pretraining return: the fields of `BertForPreTrainingOutput`."""
+
+
+@dataclass(eq=False)
+class ElectraForPreTrainingOutput(ModelOutput):
+    """What ELECTRA's discriminators return.
+
+    Attributes:
+        loss: None; bertcpp computes no losses.
+        logits: float32 ``[batch, sequence]``, that a token was replaced, before the sigmoid; zeros where the mask is 0.
+        hidden_states: as in :class:`BaseModelOutput`.
+        attentions: as in :class:`BaseModelOutput`.
+    """
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None

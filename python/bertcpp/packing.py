@@ -17,7 +17,7 @@ from .errors import InputError, MaskError, SequenceTooLongError, TokenIdError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["InputLimits", "PackedBatch", "Packer"]
+__all__ = ["InputLimits", "PackedBatch", "Packer", "packed_positions"]
 
 _MAX_TOKENS = 2**31 - 1  # offsets are int32
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}  # by bytes
@@ -79,6 +79,25 @@ class PackedBatch:
     shape: tuple[int, int]
     cells: NDArray[np.intp] | None
     answered: NDArray[np.bool_] | None
+
+    def first_tokens(self) -> NDArray[np.intp]:
+        """Return ``[B]``: where among the packed tokens each row's first one is, whether the mask keeps it or not."""
+        firsts = self.cu_seqlens[:-1].astype(np.intp)
+        if self.key_lens is None:
+            return firsts
+        return np.where(self.key_lens < np.diff(self.cu_seqlens), firsts + self.key_lens, firsts)
+
+    def tokens_at(self, rows: AnyArray, columns: AnyArray) -> NDArray[np.intp]:
+        """Return where among the packed tokens the cells ``(rows, columns)`` of the padded array are; -1: left out."""
+        cells: NDArray[np.intp] = rows * self.shape[1] + columns
+        if self.cells is None:
+            return cells
+        places = np.full(self.shape[0] * self.shape[1], -1, np.intp)
+        packed = np.arange(self.cells.size)
+        kept = slice(None) if self.answered is None else self.answered
+        places[self.cells[kept]] = packed[kept]
+        found: NDArray[np.intp] = places[cells]
+        return found
 
     def pad(self, packed: FloatArray) -> FloatArray:
         """Put packed rows ``[T, width]`` back: ``[B, S, width]``, zeros where the mask was 0."""
@@ -326,6 +345,24 @@ class Packer:
                 f"row {row} has {length} tokens and goes past the model's limit of {limit}; "
                 f"cut it (tokenizer(..., truncation=True, max_length={limit})) or split the text"
             )
+
+
+def packed_positions(input_ids: Int32Array, cu_seqlens: Int32Array, padding_idx: int | None) -> Int32Array:
+    """Return each packed token's row of the position table: 0, 1, 2 ... or, where padding has one, what follows on it.
+
+    There a token that is the padding token has the padding's row and is not counted (RoBERTa's rule).
+    """
+    starts, lengths = cu_seqlens[:-1], np.diff(cu_seqlens)
+    if padding_idx is not None and np.any(input_ids == padding_idx):
+        counted = input_ids != padding_idx
+        numbers = np.cumsum(counted, dtype=np.int32)
+        before = np.concatenate((np.zeros(1, np.int32), numbers))[starts]
+        ranks: Int32Array = (numbers - np.repeat(before, lengths)) * counted + np.int32(padding_idx)
+        return ranks
+    shifts = starts if padding_idx is None else starts - np.int32(padding_idx + 1)
+    positions = np.arange(len(input_ids), dtype=np.int32)
+    positions -= np.repeat(shifts, lengths)
+    return positions
 
 
 def _check_not_empty(name: str, shape: tuple[int, ...]) -> None:

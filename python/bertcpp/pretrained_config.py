@@ -105,6 +105,9 @@ class PretrainedConfig:
         for name, value in {**_COMMON, **self.defaults, **named}.items():
             self._set(name, value)
         self._set_labels(id2label, num_labels)
+        self._check_problem_type()
+
+    def _check_problem_type(self) -> None:
         if self.problem_type not in (None, *_PROBLEM_TYPES):
             raise self._wrong("problem_type", f"must be one of {', '.join(_PROBLEM_TYPES)}")
 
@@ -226,6 +229,7 @@ class PretrainedConfig:
                 setattr(config, "dtype" if name == "torch_dtype" else name, value)
             elif name not in _ELSEWHERE:
                 unused[name] = value
+        config._check_problem_type()
         if return_unused_kwargs:
             return config, unused
         if unused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["PreTrainedModel"]
+    from .packing import PackedBatch
+
+__all__ = ["EnginePass", "PreTrainedModel"]
 
 # Arguments of transformers' from_pretrained that say how PyTorch should load and compute: they change nothing here.
 _WITHOUT_EFFECT = frozenset({"attn_implementation", "low_cpu_mem_usage", "trust_remote_code", "weights_only"})
@@ -40,6 +42,8 @@ class PreTrainedModel:
     _pools: ClassVar[bool] = False  # the family has a pooler
     _also_reads: ClassVar[frozenset[str]] = frozenset()  # other families' model_type whose checkpoints are the same
     _families: ClassVar[dict[str, type[PreTrainedModel]]] = {}  # by model_type
+    _auto: ClassVar[str] = "AutoModel"  # the class that finds the family's
+    _own_options: ClassVar[frozenset[str]] = frozenset()  # arguments of __init__ that from_pretrained passes on
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -143,6 +147,7 @@ class PreTrainedModel:
             revision=revision,
             subfolder=subfolder,
         )
+        options = {name: overrides.pop(name) for name in cls._own_options & overrides.keys()}
         overrides = {name: value for name, value in overrides.items() if name not in _WITHOUT_EFFECT}
         loaded = cls._read_config(folder if config is None else config, overrides)
         if config is None:
@@ -153,6 +158,7 @@ class PreTrainedModel:
             use_safetensors=use_safetensors,
             add_pooling_layer=add_pooling_layer,
             num_threads=num_threads,
+            **options,
         )
 
     @classmethod
@@ -189,7 +195,7 @@ class PreTrainedModel:
         if own is cls or config.model_type in cls._also_reads:
             return cls
         remedy = (
-            f"use {own.__name__} or AutoModel" if own is not None else f"known are {', '.join(sorted(cls._families))}"
+            f"use {own.__name__} or {cls._auto}" if own is not None else f"known are {', '.join(sorted(cls._families))}"
         )
         where = f"{config.name_or_path}: " if config.name_or_path else ""
         raise UnknownArchitectureError(
@@ -197,7 +203,15 @@ class PreTrainedModel:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _load, (type(self), self.config, *self._source, self._has_pooler, self._num_threads)
+        return _load, (type(self), self.config, self._source[0], self._load_options())
+
+    def _load_options(self) -> dict[str, Any]:
+        """What `__init__` was called with, beside the configuration and the folder."""
+        return {
+            "use_safetensors": self._source[1],
+            "add_pooling_layer": self._has_pooler,
+            "num_threads": self._num_threads,
+        }
 
     def num_parameters(self) -> int:
         """How many weights the model has, its tables and its pooler included."""
@@ -289,12 +303,34 @@ class PreTrainedModel:
         return_dict: bool | None,
     ) -> Any:
         """Pack, call the engine once, and restore what was packed."""
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        done = self._call_engine(inputs, output_attentions, output_hidden_states, keep_first=self._has_pooler)
+        fields = {"last_hidden_state": done.wrap(done.batch.pad(done.answer["last_hidden_state"]))}
+        if self._has_pooler:
+            fields["pooler_output"] = done.wrap(done.answer["pooler_output"])
+        fields |= self._layers(done, fields["last_hidden_state"])
+        if self.config.use_return_dict if return_dict is None else return_dict:
+            return self._output_class(**fields)
+        if self._pools:  # transformers keeps the pooler's place in the tuple
+            fields = {"last_hidden_state": fields["last_hidden_state"], "pooler_output": None} | fields
+        return tuple(fields.values())
+
+    def _call_engine(
+        self,
+        inputs: tuple[Any, Any, Any, Any, Any],
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+        *,
+        keep_first: bool,
+    ) -> EnginePass:
+        """Pack `inputs`, in the order of `Packer.pack`, and call the engine once.
+
+        ``keep_first``: a row's first token is wanted even if it is masked.
+        """
         config = self.config
         attentions = bool(config.output_attentions if output_attentions is None else output_attentions)
         hidden_states = bool(config.output_hidden_states if output_hidden_states is None else output_hidden_states)
-        batch = self._packer.pack(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, keep_first=self._has_pooler
-        )
+        batch = self._packer.pack(*inputs, keep_first=keep_first)
         answer = self._core.forward(
             batch.input_ids,
             batch.cu_seqlens,
@@ -308,35 +344,34 @@ class PreTrainedModel:
             pooler=self._has_pooler,
             num_threads=self._num_threads or 0,
         )
-        given = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        wrap: Callable[[Any], Any] = as_torch_tensor if any(map(is_torch_tensor, given)) else _unchanged
-        fields = {"last_hidden_state": wrap(batch.pad(answer["last_hidden_state"]))}
-        if self._has_pooler:
-            fields["pooler_output"] = wrap(answer["pooler_output"])
-        if hidden_states:
-            before = (wrap(batch.pad(layer)) for layer in answer["hidden_states"][:-1])
-            fields["hidden_states"] = (*before, fields["last_hidden_state"])
-        if attentions:
-            fields["attentions"] = tuple(wrap(batch.pad_attentions(layer)) for layer in answer["attentions"])
-        if config.use_return_dict if return_dict is None else return_dict:
-            return self._output_class(**fields)
-        if self._pools:  # transformers keeps the pooler's place in the tuple
-            fields = {"last_hidden_state": fields["last_hidden_state"], "pooler_output": None} | fields
-        return tuple(fields.values())
+        return EnginePass(batch, answer, as_torch_tensor if any(map(is_torch_tensor, inputs)) else _unchanged)
+
+    def _layers(self, done: EnginePass, last: Any = None) -> dict[str, Any]:
+        """The hidden states and attentions that were asked for, padded; `last` is the padded last hidden state."""
+        fields = {}
+        if done.answer["hidden_states"] is not None:
+            *before, final = done.answer["hidden_states"]
+            padded = tuple(done.wrap(done.batch.pad(layer)) for layer in before)
+            fields["hidden_states"] = (*padded, done.wrap(done.batch.pad(final)) if last is None else last)
+        if done.answer["attentions"] is not None:
+            blocks = done.answer["attentions"]
+            fields["attentions"] = tuple(done.wrap(done.batch.pad_attentions(layer)) for layer in blocks)
+        return fields
+
+
+class EnginePass(NamedTuple):
+    """One call of the engine: what it was given, what it answered, and what makes the caller's kind of arrays."""
+
+    batch: PackedBatch
+    answer: dict[str, Any]
+    wrap: Callable[[Any], Any]
 
 
 def _load(
-    model: type[PreTrainedModel],
-    config: PretrainedConfig,
-    folder: Path,
-    use_safetensors: bool | None,
-    add_pooling_layer: bool,
-    num_threads: int | None,
+    model: type[PreTrainedModel], config: PretrainedConfig, folder: Path, options: dict[str, Any]
 ) -> PreTrainedModel:
     """Load a model again where it was unpickled."""
-    return model(
-        config, folder, use_safetensors=use_safetensors, add_pooling_layer=add_pooling_layer, num_threads=num_threads
-    )
+    return model(config, folder, **options)
 
 
 def _unchanged(value: Any) -> Any:

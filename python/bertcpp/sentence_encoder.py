@@ -17,6 +17,7 @@ from . import _core, architectures
 from .batching import Tokens, splits, token_budget
 from .configuration import AutoConfig
 from .errors import ConfigError
+from .packing import packed_positions
 from .pooling import Modules, Normalize, plain_modules, read_modules
 from .similarity import normalize
 from .text_packing import Cuts, TextPacker
@@ -274,22 +275,7 @@ class SentenceEncoder:
         return states
 
     def _positions(self, tokens: Tokens) -> NDArray[np.int32]:
-        """Return each token's row of the position table: 0, 1, 2 ... or, where padding has a row, what follows on it.
-
-        There a token that is the padding token has the padding's row and is not counted (RoBERTa's rule).
-        """
-        padding = self._limits.padding_idx
-        starts, lengths = tokens.cu_seqlens[:-1], np.diff(tokens.cu_seqlens)
-        if padding is not None and np.any(tokens.input_ids == padding):
-            counted = tokens.input_ids != padding
-            numbers = np.cumsum(counted, dtype=np.int32)
-            before = np.concatenate((np.zeros(1, np.int32), numbers))[starts]
-            ranks: NDArray[np.int32] = (numbers - np.repeat(before, lengths)) * counted + np.int32(padding)
-            return ranks
-        shifts = starts if padding is None else starts - np.int32(padding + 1)
-        positions = np.arange(len(tokens.input_ids), dtype=np.int32)
-        positions -= np.repeat(shifts, lengths)
-        return positions
+        return packed_positions(tokens.input_ids, tokens.cu_seqlens, self._limits.padding_idx)
 
 
 def _by_text(tokens: Tokens, states: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -65,10 +65,11 @@ def test_every_public_name_resolves(name: str) -> None:
     assert "sentence_transformers" not in path
 
 
-@pytest.mark.parametrize("module", ["configuration", "modeling", "tokenization"])
+@pytest.mark.parametrize("module", ["configuration", "modeling", "modeling_tasks", "tokenization"])
 def test_every_class_for_users_is_exported(module: str) -> None:
     public = importlib.import_module(f"bertcpp.{module}").__all__
-    ours = {name for name in public if name.endswith(("Config", "Model", "Tokenizer", "TokenizerFast"))}
+    ends = ("Config", "Model", "Tokenizer", "TokenizerFast")
+    ours = {name for name in public if name.endswith(ends) or "For" in name}
     assert ours <= set(bertcpp.__all__)
 
 

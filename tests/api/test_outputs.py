@@ -25,8 +25,13 @@ def test_names_and_order_are_those_of_transformers(name: str) -> None:
     import dataclasses
 
     from transformers import modeling_outputs
+    from transformers.models.bert import modeling_bert
+    from transformers.models.electra import modeling_electra
+    from transformers.models.ernie import modeling_ernie
 
-    ours, theirs = getattr(outputs, name), getattr(modeling_outputs, name)
+    modules = (modeling_outputs, modeling_bert, modeling_electra, modeling_ernie)
+    theirs = next(getattr(module, name) for module in modules if hasattr(module, name))
+    ours = getattr(outputs, name)
     assert [field.name for field in dataclasses.fields(ours)] == [field.name for field in dataclasses.fields(theirs)]
 
 

@@ -14,6 +14,7 @@ import cases_embedding
 import cases_engine
 import cases_inputs
 import cases_safetensors
+import cases_tasks
 import cases_tokenizer
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ TABLES = {
     "inputs": cases_inputs.CASES,
     "tokenizer": cases_tokenizer.CASES,
     "embedding": cases_embedding.CASES,
+    "tasks": cases_tasks.CASES,
     "engine": cases_engine.CASES,
     "command": cases_cli.CASES,
 }
