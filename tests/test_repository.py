@@ -210,7 +210,7 @@ def test_dependencies_are_declared_where_they_are_used() -> None:
     required = re.search(r"^dependencies = \[(.*?)\]", declared, flags=re.DOTALL | re.MULTILINE)
     assert required is not None
     always = set(re.findall(r'"([A-Za-z_]+)', required.group(1)))
-    optional = {"torch", "tqdm", "IPython", "pyarrow"}  # imported where a caller asks for them
+    optional = {"torch", "tqdm", "IPython", "pyarrow", "h5py"}  # imported where a caller asks for them
     optional |= {"ctranslate2", "matplotlib", "onnxruntime", "openvino", "transformers"}  # where it is benchmarked
     used = {name for path in PACKAGE_FILES if path.suffix == ".py" for name in imported(ast.parse(path.read_text()))}
     third_party = used - set(sys.stdlib_module_names) - {"bertcpp"}
