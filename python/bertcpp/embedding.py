@@ -23,6 +23,7 @@ from .embedding_model import (
     renamed,
 )
 from .errors import InputError
+from .foreign_protocols import ForeignProtocols
 from .late_chunking import EmbeddedChunks, check_pooling, checked_spans, embed_chunks
 from .quantization import PRECISIONS, Precision, quantize_embeddings
 from .sentence_encoder import Cuts, Request
@@ -42,11 +43,12 @@ _CHUNKED_AT_ONCE = 1 << 17  # characters whose states are held at once, to be po
 _LARGEST_CHUNK = 5000  # texts sent to a worker process at once
 
 
-class SentenceTransformer(EmbeddingModel):
+class SentenceTransformer(ForeignProtocols, EmbeddingModel):
     """A sentence-embedding model: a checkpoint's tokenizer, encoder, pooling and what follows it.
 
     Reads the layouts that sentence-transformers writes, before version 5.4 and since. A folder with an encoder alone
-    gets mean pooling and a warning. One object may be used from any number of threads, and pickled.
+    gets mean pooling and a warning. One object may be used from any number of threads, and pickled. BERTopic, KeyBERT
+    and MTEB take it as it is; `bertcpp.integrations` has the classes that other libraries ask for.
 
     Args:
         model_name_or_path: a folder, a hub name, or the name of an installed package that carries a checkpoint.
@@ -141,7 +143,8 @@ class SentenceTransformer(EmbeddingModel):
             stride: tokens that a window shares with the one before (at most half of them are); None means a quarter of
                 `max_seq_length`. Without effect unless `on_overflow` is `"window"`.
             num_threads: threads for this call; None means `self.num_threads`.
-            **kwargs: `task` is accepted, and `processing_kwargs={"text": {"max_length": n}}`.
+            **kwargs: `task` is accepted, `processing_kwargs={"text": {"max_length": n}}`, and what MTEB passes with its
+                loader of batches.
 
         Returns:
             float32 `[D]` for a string and `[n, D]` for n texts, an empty array for none, unless asked otherwise above.
@@ -157,6 +160,8 @@ class SentenceTransformer(EmbeddingModel):
             >>> model.encode("one text").shape, model.encode(text for text in ("two", "texts")).shape
             ((384,), (2, 384))
         """
+        if "task_metadata" in kwargs:
+            inputs, prompt = self._texts_from_mteb(inputs, prompt, kwargs)
         quantized = _quantized(precision, output_value)
         request = self._request(
             prompt_name,
