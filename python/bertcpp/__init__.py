@@ -102,6 +102,7 @@ if TYPE_CHECKING:
         XLMRobertaForSequenceClassification,
         XLMRobertaForTokenClassification,
     )
+    from .reranking import CrossEncoder
     from .tokenization import (
         AutoTokenizer,
         BatchEncoding,
@@ -157,6 +158,7 @@ __all__ = [
     "CamembertModel",
     "CamembertTokenizer",
     "CamembertTokenizerFast",
+    "CrossEncoder",
     "Data2VecTextConfig",
     "Data2VecTextForMaskedLM",
     "Data2VecTextForMultipleChoice",
@@ -232,12 +234,14 @@ __all__ = [
     "set_num_threads",
 ]
 
+_MODULES = {"CrossEncoder": "reranking", "SentenceTransformer": "embedding"}
+
 if not TYPE_CHECKING:  # a type checker would take a module's __getattr__ to mean that every name exists
 
     def _module_of(name: str) -> str:
         """The module that defines a public name; the ends of the names tell."""
-        if name == "SentenceTransformer":
-            return "embedding"
+        if name in _MODULES:
+            return _MODULES[name]
         if name.endswith("Config"):
             return "configuration"
         if "For" in name:

@@ -19,6 +19,7 @@ from .embedding_model import (
     checked_dimensions,
     checked_stride,
     checked_threads,
+    chosen_prompt,
     one_of,
     renamed,
 )
@@ -403,27 +404,13 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         return Request(
             max_length=limit,
             batch_tokens=int(batch_size) * limit,
-            prompt=self._prompt(prompt, prompt_name),
+            prompt=chosen_prompt(self.prompts, self.default_prompt_name, prompt, prompt_name),
             output_value=output_value,
             truncate_dim=checked_dimensions(self.truncate_dim if truncate_dim is None else truncate_dim),
             normalize=normalize_embeddings,
             may_cut=mode != "error",
             stride=checked if mode == "window" else None,
         )
-
-    def _prompt(self, prompt: str | None, name: str | None) -> str:
-        if prompt is not None:
-            if name is not None:
-                logger.warning("prompt and prompt_name were both given; prompt_name %r is ignored", name)
-            if not isinstance(prompt, str):
-                raise ValueError(f"prompt must be a string, not {prompt!r}")
-            return prompt
-        name = self.default_prompt_name if name is None else name
-        if name is None:
-            return ""
-        if name not in self.prompts:
-            raise ValueError(f"prompt_name {name!r} is none of the prompts {list(self.prompts)}")
-        return self.prompts[name]
 
     def _overflow_mode(self, on_overflow: str | None) -> str:
         return str(one_of("on_overflow", self.on_overflow if on_overflow is None else on_overflow, ON_OVERFLOW))
