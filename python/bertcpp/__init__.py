@@ -102,7 +102,7 @@ if TYPE_CHECKING:
         XLMRobertaForSequenceClassification,
         XLMRobertaForTokenClassification,
     )
-    from .reranking import CrossEncoder
+    from .tasks import pipeline
     from .tokenization import (
         AutoTokenizer,
         BatchEncoding,
@@ -158,7 +158,6 @@ __all__ = [
     "CamembertModel",
     "CamembertTokenizer",
     "CamembertTokenizerFast",
-    "CrossEncoder",
     "Data2VecTextConfig",
     "Data2VecTextForMaskedLM",
     "Data2VecTextForMultipleChoice",
@@ -231,17 +230,16 @@ __all__ = [
     "get_num_threads",
     "instruction_set",
     "instruction_sets",
+    "pipeline",
     "set_num_threads",
 ]
-
-_MODULES = {"CrossEncoder": "reranking", "SentenceTransformer": "embedding"}
 
 if not TYPE_CHECKING:  # a type checker would take a module's __getattr__ to mean that every name exists
 
     def _module_of(name: str) -> str:
         """The module that defines a public name; the ends of the names tell."""
-        if name in _MODULES:
-            return _MODULES[name]
+        if name == "SentenceTransformer":
+            return "embedding"
         if name.endswith("Config"):
             return "configuration"
         if "For" in name:
@@ -250,6 +248,8 @@ if not TYPE_CHECKING:  # a type checker would take a module's __getattr__ to mea
             return "modeling"
         if name.endswith(("Tokenizer", "TokenizerFast", "BatchEncoding")):
             return "tokenization"
+        if name == "pipeline":
+            return "tasks"
         return "_core"
 
     def _version() -> str:
