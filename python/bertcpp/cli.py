@@ -9,7 +9,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
-from .commands import bench, embed, info
+from .commands import bench, convert, embed, info, prune
 from .commands.options import Parser
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: tuple[Command, ...] = (embed.COMMAND, info.COMMAND, bench.COMMAND)
+COMMANDS: tuple[Command, ...] = (embed.COMMAND, info.COMMAND, bench.COMMAND, convert.COMMAND, prune.COMMAND)
 
 _EPILOG = """\
 examples:

@@ -19,10 +19,12 @@ from .embedding_model import (
     checked_dimensions,
     checked_stride,
     checked_threads,
+    chosen_prompt,
     one_of,
     renamed,
 )
 from .errors import InputError
+from .foreign_protocols import ForeignProtocols
 from .late_chunking import EmbeddedChunks, check_pooling, checked_spans, embed_chunks
 from .quantization import PRECISIONS, Precision, quantize_embeddings
 from .sentence_encoder import Cuts, Request
@@ -42,11 +44,12 @@ _CHUNKED_AT_ONCE = 1 << 17  # characters whose states are held at once, to be po
 _LARGEST_CHUNK = 5000  # texts sent to a worker process at once
 
 
-class SentenceTransformer(EmbeddingModel):
+class SentenceTransformer(ForeignProtocols, EmbeddingModel):
     """A sentence-embedding model: a checkpoint's tokenizer, encoder, pooling and what follows it.
 
     Reads the layouts that sentence-transformers writes, before version 5.4 and since. A folder with an encoder alone
-    gets mean pooling and a warning. One object may be used from any number of threads, and pickled.
+    gets mean pooling and a warning. One object may be used from any number of threads, and pickled. BERTopic, KeyBERT
+    and MTEB take it as it is; `bertcpp.integrations` has the classes that other libraries ask for.
 
     Args:
         model_name_or_path: a folder, a hub name, or the name of an installed package that carries a checkpoint.
@@ -141,7 +144,8 @@ class SentenceTransformer(EmbeddingModel):
             stride: tokens that a window shares with the one before (at most half of them are); None means a quarter of
                 `max_seq_length`. Without effect unless `on_overflow` is `"window"`.
             num_threads: threads for this call; None means `self.num_threads`.
-            **kwargs: `task` is accepted, and `processing_kwargs={"text": {"max_length": n}}`.
+            **kwargs: `task` is accepted, `processing_kwargs={"text": {"max_length": n}}`, and what MTEB passes with its
+                loader of batches.
 
         Returns:
             float32 `[D]` for a string and `[n, D]` for n texts, an empty array for none, unless asked otherwise above.
@@ -157,6 +161,8 @@ class SentenceTransformer(EmbeddingModel):
             >>> model.encode("one text").shape, model.encode(text for text in ("two", "texts")).shape
             ((384,), (2, 384))
         """
+        if "task_metadata" in kwargs:
+            inputs, prompt = self._texts_from_mteb(inputs, prompt, kwargs)
         quantized = _quantized(precision, output_value)
         request = self._request(
             prompt_name,
@@ -398,27 +404,13 @@ class SentenceTransformer(EmbeddingModel):
         return Request(
             max_length=limit,
             batch_tokens=int(batch_size) * limit,
-            prompt=self._prompt(prompt, prompt_name),
+            prompt=chosen_prompt(self.prompts, self.default_prompt_name, prompt, prompt_name),
             output_value=output_value,
             truncate_dim=checked_dimensions(self.truncate_dim if truncate_dim is None else truncate_dim),
             normalize=normalize_embeddings,
             may_cut=mode != "error",
             stride=checked if mode == "window" else None,
         )
-
-    def _prompt(self, prompt: str | None, name: str | None) -> str:
-        if prompt is not None:
-            if name is not None:
-                logger.warning("prompt and prompt_name were both given; prompt_name %r is ignored", name)
-            if not isinstance(prompt, str):
-                raise ValueError(f"prompt must be a string, not {prompt!r}")
-            return prompt
-        name = self.default_prompt_name if name is None else name
-        if name is None:
-            return ""
-        if name not in self.prompts:
-            raise ValueError(f"prompt_name {name!r} is none of the prompts {list(self.prompts)}")
-        return self.prompts[name]
 
     def _overflow_mode(self, on_overflow: str | None) -> str:
         return str(one_of("on_overflow", self.on_overflow if on_overflow is None else on_overflow, ON_OVERFLOW))

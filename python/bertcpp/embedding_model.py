@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import warnings
 from contextlib import contextmanager
@@ -26,13 +27,18 @@ __all__ = [
     "EmbeddingModel",
     "OnOverflow",
     "check_device",
+    "check_model_kwargs",
     "checked_count",
     "checked_dimensions",
     "checked_stride",
     "checked_threads",
+    "chosen_prompt",
+    "merged_prompts",
     "one_of",
     "renamed",
 ]
+
+logger = logging.getLogger(__name__)
 
 OnOverflow = Literal["truncate", "warn", "error", "window"]
 ON_OVERFLOW = ("truncate", "warn", "error", "window")
@@ -144,6 +150,26 @@ def checked_dimensions(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
+def chosen_prompt(prompts: dict[str, str], default: str | None, prompt: str | None, name: str | None) -> str:
+    """Return the prompt of a call: the one given, or the one named, or the default one.
+
+    Raises:
+        ValueError: if it is no string, or there is none of that name.
+    """
+    if prompt is not None:
+        if name is not None:
+            logger.warning("prompt and prompt_name were both given; prompt_name %r is ignored", name)
+        if not isinstance(prompt, str):
+            raise ValueError(f"prompt must be a string, not {prompt!r}")
+        return prompt
+    name = default if name is None else name
+    if name is None:
+        return ""
+    if name not in prompts:
+        raise ValueError(f"prompt_name {name!r} is none of the prompts {list(prompts)}")
+    return prompts[name]
+
+
 class EmbeddingModel:
     """What `SentenceTransformer` is but for its calls: loading, settings, what it tells of itself.
 
@@ -173,7 +199,7 @@ class EmbeddingModel:
         on_overflow: OnOverflow = "warn",
     ) -> None:
         check_device(device)
-        _check_model_kwargs(model_kwargs or {})
+        check_model_kwargs(model_kwargs or {})
         if backend != "torch":
             raise ValueError(f"backend {backend!r} is not known: the engine is bertcpp's own; leave the argument out")
         self.on_overflow = one_of("on_overflow", on_overflow, ON_OVERFLOW)
@@ -196,7 +222,7 @@ class EmbeddingModel:
         self._load_arguments = (self._folder, dict(processor_kwargs or {}), dict(config_kwargs or {}))
         self._encoder = SentenceEncoder.load(*self._load_arguments)
         self._max_seq_length = self._checked_length(self._encoder.stated_length)
-        self.prompts = _merged_prompts(prompts, settings)
+        self.prompts = merged_prompts(prompts, settings)
         self.default_prompt_name = default_prompt_name or settings.get("default_prompt_name")
         if self.default_prompt_name is not None and self.default_prompt_name not in self.prompts:
             raise ValueError(
@@ -381,7 +407,7 @@ def _restored(cls: type[EmbeddingModel], state: dict[str, Any]) -> EmbeddingMode
     return model
 
 
-def _merged_prompts(given: dict[str, str] | None, settings: dict[str, Any]) -> dict[str, str]:
+def merged_prompts(given: dict[str, str] | None, settings: dict[str, Any]) -> dict[str, str]:
     """Return prompts by name: the caller's before the checkpoint's, and `query` and `document` in any case.
 
     Raises:
@@ -393,7 +419,7 @@ def _merged_prompts(given: dict[str, str] | None, settings: dict[str, Any]) -> d
     return {"query": "", "document": ""} | saved | dict(given or {})
 
 
-def _check_model_kwargs(arguments: dict[str, Any]) -> None:
+def check_model_kwargs(arguments: dict[str, Any]) -> None:
     """Take what changes nothing here.
 
     Raises:

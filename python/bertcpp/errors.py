@@ -6,6 +6,7 @@ place: code that catches `OSError` around `from_pretrained` or `ValueError` arou
     BertcppError
       CheckpointError (OSError)
         CheckpointNotFoundError (FileNotFoundError)
+        CheckpointExistsError (FileExistsError)
         CorruptCheckpointError (ValueError)
         UnsupportedFormatError (ValueError)
         TokenizerError (ValueError)
@@ -28,6 +29,7 @@ from __future__ import annotations
 __all__ = [
     "BertcppError",
     "CheckpointError",
+    "CheckpointExistsError",
     "CheckpointNotFoundError",
     "ConfigError",
     "CorruptCheckpointError",
@@ -57,6 +59,10 @@ class CheckpointError(BertcppError, OSError):
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """No checkpoint of that name, or one of its files is missing."""
+
+
+class CheckpointExistsError(CheckpointError, FileExistsError):
+    """A checkpoint is to be written where something lies already."""
 
 
 class CorruptCheckpointError(CheckpointError, ValueError):

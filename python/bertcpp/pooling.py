@@ -36,7 +36,11 @@ __all__ = [
     "Modules",
     "Normalize",
     "Pooling",
+    "encoder_settings",
+    "engine_activation",
+    "listed_modules",
     "plain_modules",
+    "read_head",
     "read_modules",
     "read_settings",
 ]
@@ -64,6 +68,8 @@ _ACTIVATIONS = {
     "Mish": "mish",
     "LeakyReLU": "leaky_relu",
 }
+
+_CLASSES = ("SentenceTransformer", "CrossEncoder", "SparseEncoder", "MultiVectorEncoder")
 
 _LAYER_NORM_EPS = np.float32(1e-5)  # torch.nn.LayerNorm's default; the module stores no other
 _REMEDY = "bertcpp reads Transformer, Pooling, Dense, LayerNorm, Normalize and Dropout modules that pass on one vector"
@@ -98,7 +104,7 @@ class Dense:
         self.in_features = _positive_int(config, "in_features", path)
         self.out_features = _positive_int(config, "out_features", path)
         _only_sentence_embeddings(config, path)
-        activation = _activation(config.get("activation_function", "torch.nn.modules.activation.Tanh"), path)
+        activation = engine_activation(config.get("activation_function", "torch.nn.modules.activation.Tanh"), path)
         tensors = checkpoints.read_tensors(folder)
         shape = (self.out_features, self.in_features)
         bias = _tensor(tensors, "linear.bias", shape[:1], folder) if config.get("bias", True) else None
@@ -212,19 +218,19 @@ def read_modules(folder: Path) -> Modules | None:
     encoder: Path | None = None
     pooling: Pooling | None = None
     heads: list[Head] = []
-    for kind, where in _listed(path):
+    for kind, where in listed_modules(path):
         if kind == "Transformer" and encoder is None:
             encoder = where
         elif kind == "Pooling" and encoder is not None and pooling is None:
             pooling = _read_pooling(where)
         elif kind in ("Dense", "LayerNorm", "Normalize") and pooling is not None:
-            heads.append(_read_head(kind, where))
+            heads.append(read_head(kind, where))
         elif kind != "Dropout":
             raise UnsupportedFormatError(f"{path} lists a module {kind!r} that cannot stand there; {_REMEDY}")
     if encoder is None or pooling is None:
         missing = "Transformer" if encoder is None else "Pooling"
         raise UnsupportedFormatError(f"{path} lists no {missing} module; {_REMEDY}")
-    path, settings = _encoder_settings(encoder)
+    path, settings = encoder_settings(encoder)
     options = settings.get("processor_kwargs", settings.get("tokenizer_args")) or {}
     limit = None if settings.get("max_seq_length") is None else _positive_int(settings, "max_seq_length", path)
     return Modules(encoder, pooling, tuple(heads), limit, bool(settings.get("do_lower_case", False)), options)
@@ -235,27 +241,27 @@ def plain_modules(folder: Path) -> Modules:
     return Modules(folder, Pooling(("mean",)))
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
+def read_settings(folder: Path, kinds: tuple[str, ...] = ("SentenceTransformer",)) -> dict[str, Any]:
     """Read `config_sentence_transformers.json` (prompts, similarity, dimensions); empty if there is none.
 
     Raises:
         ConfigError: if a setting is of the wrong type.
-        UnsupportedFormatError: if the checkpoint is of another kind than one that embeds texts as single vectors.
+        UnsupportedFormatError: if the checkpoint is of another kind than those of `kinds`, a class's names.
     """
     path = folder / "config_sentence_transformers.json"
     settings: dict[str, Any] = checkpoints.read_json(path) if path.is_file() else {}
-    kind = settings.get("model_type", "SentenceTransformer")
-    if kind != "SentenceTransformer":
-        raise UnsupportedFormatError(
-            f"{path}: the checkpoint is a {kind!r}, which does not embed texts as single vectors"
-        )
+    kind = settings.get("model_type", kinds[0])
+    if kind not in kinds:
+        remedy = f"use {kind}" if kind in _CLASSES else f"it is read by none of {', '.join(_CLASSES)}"
+        raise UnsupportedFormatError(f"{path}: the checkpoint is a {kind!r}, not a {kinds[0]}; {remedy}")
     prompts = settings.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(text, (str, type(None))) for text in prompts.values()):
         raise ConfigError(f"{path}: prompts must be strings by name, got {prompts!r}")
     return settings
 
 
-def _listed(path: Path) -> list[tuple[str, Path]]:
+def listed_modules(path: Path) -> list[tuple[str, Path]]:
+    """Read `modules.json`: the last component of each module's type, and its folder."""
     entries = _read_list(path)
     modules = []
     for entry in entries:
@@ -282,7 +288,8 @@ def _read_pooling(folder: Path) -> Pooling:
     return Pooling(tuple(_ENGINE_NAMES[mode] for mode in modes), bool(config.get("include_prompt", True)), dimension)
 
 
-def _read_head(kind: str, folder: Path) -> Head:
+def read_head(kind: str, folder: Path) -> Head:
+    """Read a module that follows pooling: a `Dense`, `LayerNorm` or `Normalize`."""
     if kind == "Dense":
         return Dense(folder)
     if kind == "LayerNorm":
@@ -293,8 +300,17 @@ def _read_head(kind: str, folder: Path) -> Head:
     return Normalize()
 
 
-def _encoder_settings(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Read `sentence_*_config.json`, of which checkpoints have one of several names or none."""
+def encoder_settings(
+    folder: Path,
+    task: str = "feature-extraction",
+    output: str = "token_embeddings",
+    method: str = "last_hidden_state",
+) -> tuple[Path, dict[str, Any]]:
+    """Read `sentence_*_config.json`, of which checkpoints have one of several names or none.
+
+    Raises:
+        UnsupportedFormatError: if it asks for another task, output or method than these.
+    """
     names = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
     for name in names:
         path = folder / f"sentence_{name}_config.json"
@@ -303,13 +319,12 @@ def _encoder_settings(folder: Path) -> tuple[Path, dict[str, Any]]:
         settings: dict[str, Any] = checkpoints.read_json(path)
         if not settings:
             continue
-        task = settings.get("transformer_task", "feature-extraction")
-        output = settings.get("module_output_name", "token_embeddings")
-        if task != "feature-extraction" or output != "token_embeddings":
-            raise UnsupportedFormatError(f"{path} asks for {output!r} of the task {task!r}; {_REMEDY}")
-        method = (settings.get("modality_config") or {}).get("text", {}).get("method_output_name", "last_hidden_state")
-        if method not in ("last_hidden_state", ["last_hidden_state"]):
-            raise UnsupportedFormatError(f"{path} pools {method!r} instead of the last hidden state; {_REMEDY}")
+        wanted = settings.get("transformer_task", task), settings.get("module_output_name", output)
+        if wanted != (task, output):
+            raise UnsupportedFormatError(f"{path} asks for {wanted[1]!r} of the task {wanted[0]!r}; {_REMEDY}")
+        found = (settings.get("modality_config") or {}).get("text", {}).get("method_output_name", method)
+        if found not in (method, [method]):
+            raise UnsupportedFormatError(f"{path} takes {found!r} instead of the {method.replace('_', ' ')}; {_REMEDY}")
         return path, settings
     return folder, {}
 
@@ -320,7 +335,12 @@ def _only_sentence_embeddings(config: dict[str, Any], path: Path) -> None:
             raise UnsupportedFormatError(f"{path}: {key} {config[key]!r} is not 'sentence_embedding'; {_REMEDY}")
 
 
-def _activation(name: Any, path: Path) -> str:
+def engine_activation(name: Any, path: Any) -> str:
+    """Return the engine's name of an activation, given the dotted name of one of torch.nn's.
+
+    Raises:
+        UnsupportedFormatError: if it is none of those; `path` says who names it.
+    """
     package, _, rest = str(name).partition(".")
     activation = _ACTIVATIONS.get(rest.rpartition(".")[2]) if package == "torch" else None
     if activation is None:

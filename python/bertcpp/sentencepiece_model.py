@@ -11,10 +11,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import Unigram
 
 from .errors import TokenizerError
+from .protobuf_wire import as_bytes, as_int, fields
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
 __all__ = ["SentencePieceModel", "build_sentencepiece_tokenizer", "read_sentencepiece_model"]
 
@@ -24,8 +24,6 @@ PIECE_TEXT, PIECE_SCORE, PIECE_TYPE = 1, 2, 3
 MODEL_TYPE, PRECOMPILED_CHARSMAP = 3, 2
 UNIGRAM = 1
 CONTROL, USER_DEFINED = 3, 4
-
-VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 
 
 @dataclass
@@ -43,62 +41,15 @@ class SentencePieceModel:
     precompiled_charsmap: bytes = b""
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError(f"a number of more than 64 bits at byte {at}")
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of one message: number, and an integer or the bytes of whatever is not one."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        wire_type = key & 7
-        if wire_type == VARINT:
-            value, at = _varint(data, at)
-            yield key >> 3, value
-            continue
-        if wire_type == LENGTH_DELIMITED:
-            length, at = _varint(data, at)
-        elif wire_type in (FIXED32, FIXED64):
-            length = 4 if wire_type == FIXED32 else 8
-        else:
-            raise ValueError(f"wire type {wire_type} at byte {at}")
-        if at + length > len(data):
-            raise ValueError(f"a field of {length} bytes at byte {at} of {len(data)}")
-        yield key >> 3, data[at : at + length]
-        at += length
-
-
-def _bytes(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise ValueError("a number in place of bytes")
-    return value
-
-
-def _int(value: int | bytes) -> int:
-    if isinstance(value, bytes):
-        raise ValueError("bytes in place of a number")
-    return value
-
-
 def _piece(data: bytes) -> tuple[str, float, int]:
     text, score, kind = "", 0.0, 1
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == PIECE_TEXT:
-            text = _bytes(value).decode("utf-8")
+            text = as_bytes(value).decode("utf-8")
         elif number == PIECE_SCORE:
-            (score,) = struct.unpack("<f", _bytes(value))
+            (score,) = struct.unpack("<f", as_bytes(value))
         elif number == PIECE_TYPE:
-            kind = _int(value)
+            kind = as_int(value)
     return text, score, kind
 
 
@@ -110,15 +61,15 @@ def read_sentencepiece_model(path: str | os.PathLike[str]) -> SentencePieceModel
     """
     model = SentencePieceModel()
     try:
-        for number, value in _fields(Path(path).read_bytes()):
+        for number, value in fields(Path(path).read_bytes()):
             if number == PIECES:
-                model.pieces.append(_piece(_bytes(value)))
+                model.pieces.append(_piece(as_bytes(value)))
             elif number == TRAINER_SPEC:
-                specification = dict(_fields(_bytes(value)))
-                model.model_type = _int(specification.get(MODEL_TYPE, UNIGRAM))
+                specification = dict(fields(as_bytes(value)))
+                model.model_type = as_int(specification.get(MODEL_TYPE, UNIGRAM))
             elif number == NORMALIZER_SPEC:
-                specification = dict(_fields(_bytes(value)))
-                model.precompiled_charsmap = _bytes(specification.get(PRECOMPILED_CHARSMAP, b""))
+                specification = dict(fields(as_bytes(value)))
+                model.precompiled_charsmap = as_bytes(specification.get(PRECOMPILED_CHARSMAP, b""))
     except OSError as error:
         raise TokenizerError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, IndexError, struct.error) as error:

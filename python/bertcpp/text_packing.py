@@ -61,7 +61,8 @@ def say_what_was_cut(cuts: Cuts, count: int, limit: int, largest: int) -> None:
 def _frames_inside() -> int:
     """Count the frames of this package above the caller, for warnings that name the line of the user's call."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+    package = (__package__, f"{__package__}.integrations")
+    while frame.f_back is not None and frame.f_globals.get("__package__") in package:
         level, frame = level + 1, frame.f_back
     return level
 

@@ -178,8 +178,12 @@ def _no_weights(folder: Path, use_safetensors: bool | None) -> Exception:
     for name, framework in _OTHER_FORMATS.items():
         if (folder / name).is_file():
             return UnsupportedFormatError(
-                f"{folder} has only {framework} weights ({name}); save it as safetensors with transformers: "
-                "model.save_pretrained(folder)"
+                f"{folder} has only {framework} weights ({name}); "
+                + (
+                    f"make safetensors of them: bertcpp convert {folder} OUT"
+                    if name == "tf_model.h5"
+                    else "save it as safetensors with transformers: model.save_pretrained(folder)"
+                )
             )
     return CheckpointNotFoundError(
         f"{folder} has no weights: neither {' nor '.join(_FILES[True] + _FILES[False])}; copy the checkpoint whole"

@@ -71,6 +71,11 @@ class Windows:
             out[text] = normalize(mean)[0] if unit else mean[0]
         return out
 
+    def largest(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return `[B, D]`: the largest of each text's rows of `[W, D]` in each column."""
+        largest: NDArray[np.float32] = np.maximum.reduceat(rows, self.cu_windows[:-1], axis=0)
+        return largest
+
     def own_tokens(self, tokens: Tokens) -> NDArray[np.bool_]:
         """Return bool `[T]`, which tokens of the windows are their own."""
         lengths = np.diff(tokens.cu_seqlens)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cases_checkpoints
 import cases_cli
 import cases_configuration
+import cases_conversion
 import cases_embedding
 import cases_engine
 import cases_inputs
@@ -30,6 +31,7 @@ TABLES = {
     "safetensors": cases_safetensors.CASES,
     "configuration": cases_configuration.CASES,
     "checkpoints": cases_checkpoints.CASES,
+    "conversion": cases_conversion.CASES,
     "inputs": cases_inputs.CASES,
     "tokenizer": cases_tokenizer.CASES,
     "embedding": cases_embedding.CASES,
