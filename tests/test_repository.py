@@ -212,7 +212,14 @@ def test_dependencies_are_declared_where_they_are_used() -> None:
     always = set(re.findall(r'"([A-Za-z_]+)', required.group(1)))
     optional = {"torch", "tqdm", "IPython", "pyarrow", "h5py"}  # imported where a caller asks for them
     optional |= {"ctranslate2", "matplotlib", "onnxruntime", "openvino", "transformers"}  # where it is benchmarked
-    optional |= {"chromadb", "haystack", "langchain_core", "llama_index", "mteb"}  # by the adapter for it alone
+    optional |= {
+        "chromadb",
+        "haystack",
+        "langchain_core",
+        "llama_index",
+        "mteb",
+        "pydantic",
+    }  # by the adapter for it alone
     used = {name for path in PACKAGE_FILES if path.suffix == ".py" for name in imported(ast.parse(path.read_text()))}
     third_party = used - set(sys.stdlib_module_names) - {"bertcpp"}
     assert third_party - optional == always

@@ -8,21 +8,47 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["ForeignProtocols"]
+__all__ = ["ForeignProtocols", "MtebModel", "takes_pairs_from_mteb"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Modules whose `BaseEmbedder` a model has to be an instance of to be used.
 _EMBEDDER_MODULES = ("bertopic.backend", "keybert.backend")
 
 
-class ForeignProtocols:
+class MtebModel:
+    """A model that MTEB evaluates."""
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """What MTEB files its results under: an `mteb.models.ModelMeta`, which may be replaced.
+
+        Raises:
+            AttributeError: if mteb has not been imported.
+        """
+        if "mteb" not in sys.modules:
+            raise AttributeError("mteb_model_meta is there once mteb is imported: pip install mteb, and import mteb")
+        if "_mteb_model_meta" in self.__dict__:
+            return self._mteb_model_meta
+        from .integrations import mteb
+
+        return mteb.model_meta(self)
+
+    @mteb_model_meta.setter
+    def mteb_model_meta(self, value: Any) -> None:
+        self._mteb_model_meta = value
+
+
+class ForeignProtocols(MtebModel):
     """The attributes and methods that other libraries call on an embedding model under names of their own."""
 
     if not TYPE_CHECKING:
@@ -48,30 +74,25 @@ class ForeignProtocols:
         """Return `embed(words, verbose)`: BERTopic's call for words and topics."""
         return self.embed(words, verbose)
 
-    @property
-    def mteb_model_meta(self) -> Any:
-        """What MTEB files its results under: an `mteb.models.ModelMeta`, which may be replaced.
-
-        Raises:
-            AttributeError: if mteb has not been imported.
-        """
-        if "mteb" not in sys.modules:
-            raise AttributeError("mteb_model_meta is there once mteb is imported: pip install mteb, and import mteb")
-        if "_mteb_model_meta" not in self.__dict__:
-            from .integrations import mteb
-
-            self._mteb_model_meta = mteb.model_meta(self)  # type: ignore[arg-type]
-        return self._mteb_model_meta
-
-    @mteb_model_meta.setter
-    def mteb_model_meta(self, value: Any) -> None:
-        self._mteb_model_meta = value
-
     def _texts_from_mteb(self, batches: Any, prompt: str | None, arguments: dict[str, Any]) -> tuple[list[str], Any]:
         """Return the texts of MTEB's loader and the prompt for them; take what MTEB alone passes from `arguments`."""
         from .integrations import mteb
 
         return mteb.texts_and_prompt(self.prompts, batches, prompt, arguments)  # type: ignore[attr-defined]
+
+
+def takes_pairs_from_mteb(predict: Callable[P, R]) -> Callable[P, R]:
+    """Let a method that scores pairs be called as MTEB does: with a loader of first and one of second texts."""
+
+    @functools.wraps(predict)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "task_metadata" in kwargs:
+            from .integrations import mteb
+
+            kwargs["inputs"] = mteb.pairs(kwargs)
+        return predict(*args, **kwargs)
+
+    return call
 
 
 def _seen_as(cls: type) -> type:

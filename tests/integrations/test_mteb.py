@@ -159,7 +159,7 @@ def test_results_are_filed_under_the_engine(model: SentenceTransformer, referenc
 def test_what_is_said_of_the_model(model: SentenceTransformer, prompted: Path, minilm: Path) -> None:
     assert isinstance(model, EncoderProtocol)
     meta = model.mteb_model_meta
-    assert meta is model.mteb_model_meta
+    assert meta.experiment_kwargs == {"engine": "bertcpp", "max_seq_length": 256}
     assert meta.name == f"local/{minilm.parent.name}"
     assert (meta.embed_dim, meta.max_tokens, meta.similarity_fn_name.value) == (384, 256, "cosine")
     assert not meta.use_instructions
@@ -185,16 +185,29 @@ def test_the_description_may_be_replaced(prompted: Path) -> None:
 
 
 def test_mteb_can_load_the_model(prompted: Path) -> None:
-    meta = SentenceTransformer(prompted).mteb_model_meta.model_copy(
-        update={"name": str(prompted), "revision": None, "experiment_kwargs": None}
-    )
+    model = SentenceTransformer(prompted, truncate_dim=64, on_overflow="window")
+    model.max_seq_length = 32
+    meta = model.mteb_model_meta.model_copy(update={"name": str(prompted), "revision": None})
     loaded = meta.load_model(device="cpu")
     assert isinstance(loaded, SentenceTransformer)
+    assert (loaded.truncate_dim, loaded.max_seq_length, loaded.on_overflow) == (64, 32, "window")
     assert loaded.mteb_model_meta.name == str(prompted)
+    shorter = meta.model_copy(update={"embed_dim": [16, 64]}).load_model(embed_dim=16)
+    assert shorter.get_embedding_dimension() == 16
+
+
+def test_results_of_other_settings_are_others(model: SentenceTransformer, prompted: Path, tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path)
+    full = scores(SentenceTransformer(prompted), Similarity(), cache=cache)
+    short = SentenceTransformer(prompted, truncate_dim=4)
+    assert scores(short, Similarity(), cache=cache) != full
+    short.truncate_dim = 5
+    scores(short, Similarity(), cache=cache)
+    assert len(list(tmp_path.rglob("BertcppSTS.json"))) == 3
 
 
 def test_tasks_without_text(model: SentenceTransformer) -> None:
-    with pytest.raises(errors.InputError, match="has image and no text; bertcpp embeds text"):
+    with pytest.raises(errors.InputError, match="has image and no text; bertcpp reads text"):
         model.encode(
             [{"image": [1, 2]}], task_metadata=Search.metadata, hf_split="test", hf_subset="default", prompt_type=None
         )

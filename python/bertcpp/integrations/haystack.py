@@ -1,4 +1,4 @@
-"""Haystack 2: `BertcppTextEmbedder` for queries and `BertcppDocumentEmbedder` for documents.
+"""Haystack 2: `BertcppTextEmbedder` for queries, `BertcppDocumentEmbedder` and `BertcppRanker` for documents.
 
 from bertcpp.integrations.haystack import BertcppDocumentEmbedder, BertcppTextEmbedder
 documents = BertcppDocumentEmbedder("all-MiniLM-L6-v2").run(documents)["documents"]
@@ -10,8 +10,9 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from ..embedding_model import checked_count
 from ..errors import InputTypeError
-from .loading import embedding_model, library, named
+from .loading import cross_encoder, embedding_model, library, named
 
 with library("haystack-ai"):
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     import os
 
     from ..embedding import SentenceTransformer
+    from ..reranking import CrossEncoder
 
-__all__ = ["BertcppDocumentEmbedder", "BertcppTextEmbedder"]
+__all__ = ["BertcppDocumentEmbedder", "BertcppRanker", "BertcppTextEmbedder"]
 
 
 class _Embedder:
@@ -82,6 +84,17 @@ class _Embedder:
             "truncate_dim": self.truncate_dim,
             **(self.encode_kwargs or {}),
         }
+
+
+def _check_documents(owner: str, documents: Any) -> None:
+    if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
+        raise InputTypeError(f"{owner} takes a list of haystack.Document; a string goes to BertcppTextEmbedder")
+
+
+def _texts(documents: list[Document], fields: list[str], separator: str) -> list[str]:
+    """Return the contents, each after the named fields of the metadata that the document has."""
+    found = [[document.meta.get(name) for name in fields] + [document.content or ""] for document in documents]
+    return [separator.join(str(part) for part in parts if part is not None) for parts in found]
 
 
 @component
@@ -232,11 +245,9 @@ class BertcppDocumentEmbedder(_Embedder):
         Raises:
             InputTypeError: if `documents` is no list of documents.
         """
-        if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
-            raise InputTypeError(
-                "BertcppDocumentEmbedder takes a list of haystack.Document; a string goes to BertcppTextEmbedder"
-            )
-        texts = [self._text(document) for document in documents]
+        _check_documents("BertcppDocumentEmbedder", documents)
+        texts = _texts(documents, self.meta_fields_to_embed, self.embedding_separator)
+        texts = [text + self.suffix for text in texts]
         vectors = self._ready().encode_document(texts, **self._arguments()).tolist()
         pairs = zip(documents, vectors, strict=True)
         return {"documents": [dataclasses.replace(document, embedding=vector) for document, vector in pairs]}
@@ -245,11 +256,6 @@ class BertcppDocumentEmbedder(_Embedder):
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
         """Do what `run` does in a thread of its own."""
         return await asyncio.to_thread(self.run, documents)
-
-    def _text(self, document: Document) -> str:
-        fields = [document.meta.get(name) for name in self.meta_fields_to_embed]
-        parts = [str(field) for field in fields if field is not None] + [document.content or ""]
-        return self.embedding_separator.join(parts) + self.suffix
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` needs to make the same embedder again."""
@@ -266,3 +272,129 @@ class BertcppDocumentEmbedder(_Embedder):
         """Return the embedder that `to_dict` described."""
         embedder: BertcppDocumentEmbedder = default_from_dict(cls, data)
         return embedder
+
+
+@component
+class BertcppRanker:
+    """Orders documents by their relevance to a query, which a cross-encoder scores.
+
+    Args:
+        model: a name or a folder of a checkpoint that `CrossEncoder` reads.
+        top_k: documents to keep.
+        query_prefix: put before the query.
+        query_suffix: put after the query.
+        document_prefix: put before each document.
+        document_suffix: put after each document.
+        meta_fields_to_embed: fields of a document's metadata that are read with it, before its content.
+        embedding_separator: put between these and the content.
+        score_threshold: leave out documents of lower scores.
+        batch_size: bounds memory; see `CrossEncoder.predict`.
+        model_kwargs: further arguments of `CrossEncoder`.
+        predict_kwargs: further arguments of `CrossEncoder.predict`.
+
+    Raises:
+        MissingDependencyError: on import, if haystack-ai is not installed.
+        InputTypeError: if `model` is no name.
+        ValueError: if `top_k` is not positive.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        top_k: int = 10,
+        query_prefix: str = "",
+        query_suffix: str = "",
+        document_prefix: str = "",
+        document_suffix: str = "",
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+        score_threshold: float | None = None,
+        batch_size: int = 32,
+        model_kwargs: dict[str, Any] | None = None,
+        predict_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.model = named(type(self).__name__, model)
+        self.top_k = checked_count("top_k", top_k, 10)
+        self.query_prefix = query_prefix
+        self.query_suffix = query_suffix
+        self.document_prefix = document_prefix
+        self.document_suffix = document_suffix
+        self.meta_fields_to_embed = list(meta_fields_to_embed or [])
+        self.embedding_separator = embedding_separator
+        self.score_threshold = score_threshold
+        self.batch_size = batch_size
+        self.model_kwargs = model_kwargs
+        self.predict_kwargs = predict_kwargs
+        self._loaded: CrossEncoder | None = None
+
+    def warm_up(self) -> None:
+        """Load the model, which the first run does otherwise."""
+        if self._loaded is None:
+            self._loaded = cross_encoder(self.model, self.model_kwargs or {})
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
+    ) -> dict[str, Any]:
+        """Return `{"documents": [...]}`: copies of the best documents with their scores, the best first.
+
+        A document that comes twice is taken once. `top_k` and `score_threshold` replace those of the component.
+
+        Raises:
+            InputTypeError: if `query` is no string, or `documents` no list of documents.
+            ValueError: if `top_k` is not positive.
+        """
+        if not isinstance(query, str):
+            raise InputTypeError(f"BertcppRanker takes one string as its query, not {type(query).__name__}")
+        _check_documents("BertcppRanker", documents)
+        limit = self.top_k if top_k is None else checked_count("top_k", top_k, 10)
+        least = self.score_threshold if score_threshold is None else score_threshold
+        self.warm_up()
+        assert self._loaded is not None
+        distinct = list({document.id: document for document in documents}.values())
+        texts = _texts(distinct, self.meta_fields_to_embed, self.embedding_separator)
+        ranks = self._loaded.rank(
+            self.query_prefix + query + self.query_suffix,
+            [self.document_prefix + text + self.document_suffix for text in texts],
+            top_k=limit,
+            batch_size=self.batch_size,
+            **(self.predict_kwargs or {}),
+        )
+        kept = [rank for rank in ranks if least is None or rank["score"] >= least]
+        return {"documents": [dataclasses.replace(distinct[rank["corpus_id"]], score=rank["score"]) for rank in kept]}
+
+    @component.output_types(documents=list[Document])
+    async def run_async(
+        self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
+    ) -> dict[str, Any]:
+        """Do what `run` does in a thread of its own."""
+        return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` needs to make the same ranker again."""
+        settings = {name: value for name, value in vars(self).items() if name in _RANKER_SETTINGS}
+        written: dict[str, Any] = default_to_dict(self, **settings)
+        return written
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> BertcppRanker:
+        """Return the ranker that `to_dict` described."""
+        ranker: BertcppRanker = default_from_dict(cls, data)
+        return ranker
+
+
+_RANKER_SETTINGS = (
+    "model",
+    "top_k",
+    "query_prefix",
+    "query_suffix",
+    "document_prefix",
+    "document_suffix",
+    "meta_fields_to_embed",
+    "embedding_separator",
+    "score_threshold",
+    "batch_size",
+    "model_kwargs",
+    "predict_kwargs",
+)

@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Any
 from ..embedding import SentenceTransformer
 from ..embedding_model import renamed
 from ..errors import InputTypeError
-from .loading import embedding_model, library
+from .loading import cross_encoder, embedding_model, library, named
 
 with library("langchain-core"):
+    from langchain_core.documents import BaseDocumentCompressor
     from langchain_core.embeddings import Embeddings
+    from pydantic import ConfigDict, Field, PrivateAttr
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
-__all__ = ["BertcppEmbeddings"]
+    from langchain_core.documents import Document
+
+__all__ = ["BertcppEmbeddings", "BertcppReranker"]
 
 
 class BertcppEmbeddings(Embeddings):
@@ -90,6 +95,50 @@ class BertcppEmbeddings(Embeddings):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r})"
+
+
+class BertcppReranker(BaseDocumentCompressor):
+    """A cross-encoder as LangChain's document compressor: keeps the documents that are most relevant to the query.
+
+    Args:
+        model: a name or a folder of a checkpoint that `CrossEncoder` reads.
+        top_n: documents to keep.
+        model_kwargs: further arguments of `CrossEncoder`.
+        predict_kwargs: further arguments of `CrossEncoder.predict`.
+
+    Raises:
+        MissingDependencyError: on import, if langchain-core is not installed.
+        InputTypeError: if `model` is no name.
+        MissingHeadError: if the checkpoint has no head that scores.
+    """
+
+    model: str
+    top_n: int = Field(default=3, gt=0)
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    predict_kwargs: dict[str, Any] = Field(default_factory=dict)
+    _scorer: Any = PrivateAttr()
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    @renamed(model_name="model")
+    def __init__(self, model: str | os.PathLike[str], **settings: Any) -> None:
+        super().__init__(model=named(type(self).__name__, model), **settings)
+        self._scorer = cross_encoder(self.model, self.model_kwargs)
+
+    def compress_documents(self, documents: Sequence[Document], query: str, callbacks: Any = None) -> list[Document]:
+        """Return copies of the best documents, the best first; `relevance_score` in their metadata is their score.
+
+        Raises:
+            InputError: if `query` is no string.
+        """
+        texts = [document.page_content for document in documents]
+        ranks = self._scorer.rank(query, texts, top_k=self.top_n, **self.predict_kwargs)
+        return [_scored(documents[rank["corpus_id"]], rank["score"]) for rank in ranks]
+
+
+def _scored(document: Document, score: float) -> Document:
+    copy: Document = document.model_copy(update={"metadata": document.metadata | {"relevance_score": score}})
+    return copy
 
 
 def _loaded(model: Any, cache_folder: str | None, arguments: dict[str, Any]) -> SentenceTransformer:

@@ -1,4 +1,4 @@
-"""LlamaIndex: `BertcppEmbedding`, for `Settings.embed_model`, indexes and ingestion.
+"""LlamaIndex: `BertcppEmbedding` for indexes and ingestion, `BertcppRerank` for what they find.
 
 from bertcpp.integrations.llama_index import BertcppEmbedding
 index = VectorStoreIndex.from_documents(documents, embed_model=BertcppEmbedding("all-MiniLM-L6-v2"))
@@ -9,18 +9,27 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from .loading import embedding_model, library, named
+from ..errors import InputError
+from .loading import cross_encoder, embedding_model, library, named
 
 with library("llama-index-core"):
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.bridge.pydantic import Field, PrivateAttr
+    from llama_index.core.callbacks import CBEventType, EventPayload
+    from llama_index.core.instrumentation import get_dispatcher
+    from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
+    from llama_index.core.schema import MetadataMode
 
 if TYPE_CHECKING:
     import os
 
     from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.schema import NodeWithScore, QueryBundle
 
-__all__ = ["BertcppEmbedding"]
+__all__ = ["BertcppEmbedding", "BertcppRerank"]
+
+_dispatcher = get_dispatcher(__name__)
 
 
 class BertcppEmbedding(BaseEmbedding):
@@ -142,3 +151,83 @@ class BertcppEmbedding(BaseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+
+class BertcppRerank(BaseNodePostprocessor):
+    """A cross-encoder as LlamaIndex's postprocessor of nodes: keeps those that are most relevant to the query.
+
+    Args:
+        model: a name or a folder of a checkpoint that `CrossEncoder` reads.
+        top_n: nodes to keep.
+        keep_retrieval_score: keep the score that a node came with as `retrieval_score` in its metadata.
+        callback_manager: LlamaIndex's.
+        model_kwargs: further arguments of `CrossEncoder`.
+        predict_kwargs: further arguments of `CrossEncoder.predict`.
+
+    Raises:
+        MissingDependencyError: on import, if llama-index-core is not installed.
+        InputTypeError: if `model` is no name.
+        MissingHeadError: if the checkpoint has no head that scores.
+    """
+
+    model: str = Field(description="The name or folder of the model.")
+    top_n: int = Field(default=2, description="Nodes to keep.", gt=0)
+    keep_retrieval_score: bool = Field(default=False, description="Keep the score that a node came with.")
+    model_kwargs: dict[str, Any] = Field(default_factory=dict, description="Arguments of CrossEncoder.")
+    predict_kwargs: dict[str, Any] = Field(default_factory=dict, description="Arguments of predict.")
+    _scorer: Any = PrivateAttr()
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        top_n: int = 2,
+        keep_retrieval_score: bool = False,
+        callback_manager: CallbackManager | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        predict_kwargs: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        if unknown := sorted(set(more) - {"class_name"}):  # from_dict passes on what to_dict has written
+            raise ValueError(f"BertcppRerank does not know {unknown}; arguments of CrossEncoder go into model_kwargs")
+        given = {} if callback_manager is None else {"callback_manager": callback_manager}
+        super().__init__(
+            model=named(type(self).__name__, model),
+            top_n=top_n,
+            keep_retrieval_score=keep_retrieval_score,
+            model_kwargs=dict(model_kwargs or {}),
+            predict_kwargs=dict(predict_kwargs or {}),
+            **given,
+        )
+        self._scorer = cross_encoder(self.model, self.model_kwargs)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that LlamaIndex writes down for the class."""
+        return "BertcppRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None:
+            raise InputError("BertcppRerank orders nodes by a query: pass query_str or query_bundle")
+        _dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=self.model))
+        payload = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: self.model,
+            EventPayload.QUERY_STR: query_bundle.query_str,
+            EventPayload.TOP_K: self.top_n,
+        }
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+            texts = [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+            ranks = self._scorer.rank(query_bundle.query_str, texts, top_k=self.top_n, **self.predict_kwargs)
+            best = []
+            for rank in ranks:
+                node = nodes[rank["corpus_id"]]
+                if self.keep_retrieval_score:
+                    node.node.metadata["retrieval_score"] = node.score
+                node.score = rank["score"]
+                best.append(node)
+            event.on_end(payload={EventPayload.NODES: best})
+        _dispatcher.event(ReRankEndEvent(nodes=best))
+        return best

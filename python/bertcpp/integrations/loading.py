@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..embedding import SentenceTransformer
+    from ..reranking import CrossEncoder
 
-__all__ = ["embedding_model", "library", "named"]
+__all__ = ["cross_encoder", "embedding_model", "library", "named"]
 
 _loaded: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
@@ -59,11 +60,36 @@ def embedding_model(name: str, arguments: dict[str, Any]) -> SentenceTransformer
     """
     from ..embedding import SentenceTransformer
 
-    try:
-        key = json.dumps([name, arguments], sort_keys=True)
-    except TypeError:  # an argument that has no name of its own, such as a path: not worth sharing
-        return SentenceTransformer(name, **arguments)
-    model: SentenceTransformer | None = _loaded.get(key)
-    if model is None:
-        model = _loaded[key] = SentenceTransformer(name, **arguments)
+    model: SentenceTransformer = _shared(SentenceTransformer, name, arguments)
     return model
+
+
+def cross_encoder(name: str, arguments: dict[str, Any]) -> CrossEncoder:
+    """Return `CrossEncoder(name, **arguments)`: the one of an earlier call, if that is still in use.
+
+    Raises:
+        BertcppError: as `CrossEncoder`.
+        ValueError: likewise.
+    """
+    from ..reranking import CrossEncoder
+
+    model: CrossEncoder = _shared(CrossEncoder, name, arguments)
+    return model
+
+
+def _shared(kind: type, name: str, arguments: dict[str, Any]) -> Any:
+    try:
+        key = json.dumps([kind.__name__, *_files_of(name), arguments], sort_keys=True)
+    except TypeError:  # an argument that has no name of its own, such as a path: not worth sharing
+        return kind(name, **arguments)
+    model = _loaded.get(key)
+    if model is None:
+        model = _loaded[key] = kind(name, **arguments)
+    return model
+
+
+def _files_of(name: str) -> tuple[str, int]:
+    """Return what tells a folder from others, and from itself with other files; a name is the same everywhere."""
+    if not os.path.isdir(name):
+        return name, 0
+    return os.path.abspath(name), max((entry.stat().st_mtime_ns for entry in os.scandir(name)), default=0)
