@@ -15,6 +15,7 @@ from .batching import Rows, bar_wanted
 from .configuration import AutoConfig
 from .embedding_model import checked_count, one_of, renamed
 from .errors import InputError, UnsupportedFormatError
+from .foreign_protocols import MtebModel, takes_pairs_from_mteb
 from .modeling_tasks import AutoModelForSequenceClassification
 from .pooling import encoder_settings, listed_modules
 from .text_model import TextModel, as_list
@@ -39,7 +40,7 @@ Function: TypeAlias = str | Callable[[Any], Any]
 _SIGMOID, _IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
 
 
-class CrossEncoder(TextModel):
+class CrossEncoder(MtebModel, TextModel):
     """A model that reads two texts together and scores the pair: a sequence classifier over pairs.
 
     Reads checkpoints with a sequence-classification head, of every family, as transformers and sentence-transformers
@@ -178,6 +179,7 @@ class CrossEncoder(TextModel):
     def activation_fn(self, value: Function | None) -> None:
         self._activation = self._default_activation() if value is None else Activation(value)
 
+    @takes_pairs_from_mteb
     @renamed(sentences="inputs", activation_fct="activation_fn")
     def predict(
         self,

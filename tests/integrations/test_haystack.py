@@ -91,6 +91,8 @@ def test_documents_are_stored_and_found() -> None:
     assert indexing.run({"embedder": {"documents": documents()}}) == {"writer": {"documents_written": len(DOCUMENTS)}}
     found = search.run({"embedder": {"text": QUERY}})["retriever"]["documents"]
     assert [document.content for document in found] == DOCUMENTS[:1]
+    again = asyncio.run(search.run_async({"embedder": {"text": QUERY}}))
+    assert again["retriever"]["documents"] == found
 
 
 def test_a_stored_plan_works_again() -> None:

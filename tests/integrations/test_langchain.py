@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import shutil
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +83,20 @@ def test_adapters_share_a_model(minilm: Path) -> None:
     first, second = BertcppEmbeddings(minilm), BertcppEmbeddings(model_name=str(minilm))
     assert first.model is second.model
     assert BertcppEmbeddings(minilm, model_kwargs={"truncate_dim": 8}).model is not first.model
+
+
+def test_a_folder_with_other_files_is_another_model(prompted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(prompted, folder)
+    first = BertcppEmbeddings(folder)
+    os.utime(folder / "config.json", ns=(10**18, 10**19 // 5))
+    assert BertcppEmbeddings(folder).model is not first.model
+
+
+def test_a_text_that_is_cut_is_named_where_it_was_given(model: SentenceTransformer) -> None:
+    with pytest.warns(UserWarning, match="1 of 2 texts, the first of them inputs.1., were longer") as said:
+        BertcppEmbeddings(model).embed_documents(["short", "long " * 300])
+    assert said[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The cross-encoder in LangChain, LlamaIndex and Haystack, beside that of sentence-transformers."""
+"""The cross-encoder in LangChain, LlamaIndex, Haystack and MTEB, beside that of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import pickle
 import threading
 from typing import TYPE_CHECKING, Any
 
+import mteb
 import numpy as np
 import pytest
+from datasets import Dataset
 from example_texts import DOCUMENTS, QUERY
 from haystack import Document as HaystackDocument
 from haystack import Pipeline
 from langchain_core.documents import Document as LangChainDocument
 from llama_index.core import QueryBundle
 from llama_index.core.schema import NodeWithScore, TextNode
+from mteb.abstasks import AbsTaskRetrieval
+from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
+from mteb.abstasks.task_metadata import TaskMetadata
+from mteb.models.models_protocols import CrossEncoderProtocol
 
 from bertcpp import CrossEncoder, errors
 from bertcpp.integrations.haystack import BertcppRanker
@@ -176,3 +182,41 @@ def test_mistaken_calls(scorer: Path) -> None:
         BertcppRanker(scorer).run(3, [])  # type: ignore[arg-type]
     with pytest.raises(errors.InputTypeError, match="BertcppRanker takes a list of"):
         BertcppRanker(scorer).run(QUERY, DOCUMENTS)  # type: ignore[arg-type]
+
+
+class Reranking(AbsTaskRetrieval):
+    metadata = TaskMetadata(
+        name="BertcppReranking",
+        type="Reranking",
+        main_score="ndcg_at_10",
+        description="A query and five documents.",
+        dataset={"path": "none", "revision": "1"},
+        eval_splits=["test"],
+        eval_langs=["eng-Latn"],
+        category="t2t",
+    )
+
+    def load_data(self, *args: Any, **kwargs: Any) -> None:
+        split = RetrievalSplitData(
+            queries=Dataset.from_list([{"id": "q", "text": QUERY}, {"id": "r", "text": "What did the bank do?"}]),
+            corpus=Dataset.from_list([{"id": f"d{i}", "text": text} for i, text in enumerate(DOCUMENTS)]),
+            relevant_docs={"q": {"d0": 1, "d3": 2}, "r": {"d1": 1}},
+            top_ranked={"q": ["d0", "d1", "d2", "d3", "d4"], "r": ["d1", "d3", "d4"]},
+        )
+        self.dataset = {"default": {"test": split}}
+        self.data_loaded = True
+
+
+def test_mteb(scorer: Path) -> None:
+    import sentence_transformers
+
+    def scores(model: Any) -> dict[str, float]:
+        (result,) = mteb.evaluate(model, Reranking(), cache=None, show_progress_bar=False).task_results
+        found = result.scores["test"][0]
+        return {name: value for name, value in found.items() if isinstance(value, float) and not np.isnan(value)}
+
+    model = CrossEncoder(scorer)
+    assert isinstance(model, CrossEncoderProtocol)
+    assert scores(model) == pytest.approx(scores(sentence_transformers.CrossEncoder(str(scorer))), abs=1e-4)
+    assert model.mteb_model_meta.model_type == ["cross-encoder"]
+    assert model.mteb_model_meta.name == "local/scorer"
