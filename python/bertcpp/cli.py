@@ -9,7 +9,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
-from .commands import bench, convert, embed, info, prune
+from .commands import bench, convert, embed, info, prune, trim
 from .commands.options import Parser
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: tuple[Command, ...] = (embed.COMMAND, info.COMMAND, bench.COMMAND, convert.COMMAND, prune.COMMAND)
+COMMANDS: tuple[Command, ...] = (
+    embed.COMMAND,
+    info.COMMAND,
+    bench.COMMAND,
+    convert.COMMAND,
+    prune.COMMAND,
+    trim.COMMAND,
+)
 
 _EPILOG = """\
 examples:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .packing import InputLimits
     from .windows import Windows
 
-__all__ = ["Cuts", "Request", "SentenceEncoder"]
+__all__ = ["Cuts", "Request", "SentenceEncoder", "lower_cased"]
 
 # Keywords of transformers' loaders that the folder has settled already.
 _SETTLED = ("cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code", "use_fast")
@@ -104,7 +104,7 @@ class SentenceEncoder:
             modules.encoder, **{name: value for name, value in options.items() if name not in _SETTLED}
         )
         if modules.lower_case:
-            tokenizer = _lower_cased(tokenizer)
+            tokenizer = lower_cased(tokenizer)
         config = AutoConfig.from_pretrained(modules.encoder, **config_options)
         core, limits = architectures.load_encoder(modules.encoder, config, add_pooling_layer=False)
         encoder = cls(core, limits, tokenizer, modules)
@@ -295,7 +295,7 @@ def _features(tokens: Tokens, states: NDArray[np.float32], vectors: NDArray[np.f
     return found
 
 
-def _lower_cased(tokenizer: PreTrainedTokenizer) -> PreTrainedTokenizer:
+def lower_cased(tokenizer: PreTrainedTokenizer) -> PreTrainedTokenizer:
     """Return a tokenizer that lower-cases before its own rules, as `do_lower_case` of sentence_*_config.json asks."""
     from tokenizers import normalizers
 

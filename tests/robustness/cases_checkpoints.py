@@ -133,7 +133,7 @@ CASES: list[Case] = [
         "TensorFlow's weights alone",
         lambda w: (w.weights.rename(w.folder / "tf_model.h5"), w.load()),
         UnsupportedFormatError,
-        r"only TensorFlow weights \(tf_model\.h5\); save it as safetensors",
+        r"only TensorFlow weights \(tf_model\.h5\); make safetensors of them: bertcpp convert",
     ),
     Raises(
         "Flax's weights alone",
