@@ -11,6 +11,7 @@ void translate_errors();
 void bind_processor(pybind11::module_& module);
 void bind_encoder(pybind11::module_& module);
 void bind_linear(pybind11::module_& module);
+void bind_gru(pybind11::module_& module);
 void bind_layer_norm(pybind11::module_& module);
 
 }  // namespace bertcpp::bindings

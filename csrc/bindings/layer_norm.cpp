@@ -52,8 +52,7 @@ class Norm {
 void bind_layer_norm(py::module_& module) {
   py::class_<Norm>(module, "LayerNorm", py::is_final(),
                    "Rows y[M, N] = (x - mean) / sqrt(variance + eps) * weight[N] + bias[N].")
-      .def(py::init<const py::object&, const py::object&, double>(), py::arg("weight"), py::arg("bias"),
-           py::arg("eps"))
+      .def(py::init<const py::object&, const py::object&, double>(), py::arg("weight"), py::arg("bias"), py::arg("eps"))
       .def("__call__", &Norm::call, py::arg("x"), py::kw_only(), py::arg("num_threads") = 0)
       .def_property_readonly("nbytes", &Norm::nbytes, "Bytes of the weight and bias.");
 }

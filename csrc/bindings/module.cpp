@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   bind_encoder(module);
   bind_linear(module);
   bind_layer_norm(module);
+  bind_gru(module);
 }

@@ -18,6 +18,7 @@ namespace {
 #include "kernels/activation.inc"
 #include "kernels/matmul.inc"
 #include "kernels/attention.inc"
+#include "kernels/gru.inc"
 #include "kernels/layer_norm.inc"
 #include "kernels/pooling.inc"
 
@@ -31,6 +32,7 @@ constexpr Kernels kTable = {
     .matmul_depth = matmul_depth,
     .attention_scratch = attention_scratch,
     .attention = attention,
+    .gru_cell = gru_cell,
     .layer_norm = layer_norm,
     .add = add,
     .activate = activate,

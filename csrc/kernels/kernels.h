@@ -84,6 +84,10 @@ struct Kernels {
   int64_t (*attention_scratch)(int64_t num_tokens, int64_t num_keys, int64_t head_dim);
   void (*attention)(const AttentionArgs& args);
 
+  // One step of a GRU, the gates in PyTorch's order (reset, update, candidate): input[3n] and hidden[3n] are the two
+  // products with their biases, state[n] goes in and comes out.
+  void (*gru_cell)(const float* input, const float* hidden, int64_t n, float* state);
+
   // out[r,:] = (x[r,:] - mean) / sqrt(variance + eps) * weight + bias, for each of `rows` rows of n; may run in place.
   void (*layer_norm)(const float* x, ptrdiff_t x_stride, const float* weight, const float* bias, float eps,
                      int64_t rows, int64_t n, float* out, ptrdiff_t out_stride);

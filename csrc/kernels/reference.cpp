@@ -130,6 +130,17 @@ std::vector<double> layer_norm(Matrix x, const float* weight, const float* bias,
   return out;
 }
 
+std::vector<double> gru_cell(const float* input, const float* hidden, const float* state, int64_t n) {
+  std::vector<double> next(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) {
+    const double r = sigmoid(static_cast<double>(input[i]) + static_cast<double>(hidden[i]));
+    const double z = sigmoid(static_cast<double>(input[n + i]) + static_cast<double>(hidden[n + i]));
+    const double c = std::tanh(static_cast<double>(input[2 * n + i]) + r * static_cast<double>(hidden[2 * n + i]));
+    next[static_cast<size_t>(i)] = (1.0 - z) * c + z * static_cast<double>(state[i]);
+  }
+  return next;
+}
+
 double float16(uint16_t bits) {
   const int exponent = (bits >> 10) & 0x1f;
   const int mantissa = bits & 0x3ff;

@@ -32,6 +32,9 @@ Attention attention(const AttentionArgs& args);
 // result[rows,n] = (x - mean) / sqrt(variance + eps) * weight + bias, row by row.
 std::vector<double> layer_norm(Matrix x, const float* weight, const float* bias, double eps, int64_t rows, int64_t n);
 
+// One step of a GRU (PyTorch's equations): input[3n], hidden[3n] and state[n] to the next state[n].
+std::vector<double> gru_cell(const float* input, const float* hidden, const float* state, int64_t n);
+
 // A value of half precision, from its bits (IEEE 754 binary16).
 double float16(uint16_t bits);
 

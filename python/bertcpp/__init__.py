@@ -43,6 +43,26 @@ if TYPE_CHECKING:
         RobertaModel,
         XLMRobertaModel,
     )
+    from .modeling_gru import (
+        BertGruForSequenceClassification,
+        BertGruForTokenClassification,
+        CamembertGruForSequenceClassification,
+        CamembertGruForTokenClassification,
+        Data2VecTextGruForSequenceClassification,
+        Data2VecTextGruForTokenClassification,
+        DistilBertGruForSequenceClassification,
+        DistilBertGruForTokenClassification,
+        ElectraGruForSequenceClassification,
+        ElectraGruForTokenClassification,
+        ErnieGruForSequenceClassification,
+        ErnieGruForTokenClassification,
+        MPNetGruForSequenceClassification,
+        MPNetGruForTokenClassification,
+        RobertaGruForSequenceClassification,
+        RobertaGruForTokenClassification,
+        XLMRobertaGruForSequenceClassification,
+        XLMRobertaGruForTokenClassification,
+    )
     from .modeling_tasks import (
         AutoModelForMaskedLM,
         AutoModelForMultipleChoice,
@@ -147,6 +167,8 @@ __all__ = [
     "BertForQuestionAnswering",
     "BertForSequenceClassification",
     "BertForTokenClassification",
+    "BertGruForSequenceClassification",
+    "BertGruForTokenClassification",
     "BertModel",
     "BertTokenizer",
     "BertTokenizerFast",
@@ -156,6 +178,8 @@ __all__ = [
     "CamembertForQuestionAnswering",
     "CamembertForSequenceClassification",
     "CamembertForTokenClassification",
+    "CamembertGruForSequenceClassification",
+    "CamembertGruForTokenClassification",
     "CamembertModel",
     "CamembertTokenizer",
     "CamembertTokenizerFast",
@@ -166,6 +190,8 @@ __all__ = [
     "Data2VecTextForQuestionAnswering",
     "Data2VecTextForSequenceClassification",
     "Data2VecTextForTokenClassification",
+    "Data2VecTextGruForSequenceClassification",
+    "Data2VecTextGruForTokenClassification",
     "Data2VecTextModel",
     "DistilBertConfig",
     "DistilBertForMaskedLM",
@@ -173,6 +199,8 @@ __all__ = [
     "DistilBertForQuestionAnswering",
     "DistilBertForSequenceClassification",
     "DistilBertForTokenClassification",
+    "DistilBertGruForSequenceClassification",
+    "DistilBertGruForTokenClassification",
     "DistilBertModel",
     "DistilBertTokenizer",
     "DistilBertTokenizerFast",
@@ -183,6 +211,8 @@ __all__ = [
     "ElectraForQuestionAnswering",
     "ElectraForSequenceClassification",
     "ElectraForTokenClassification",
+    "ElectraGruForSequenceClassification",
+    "ElectraGruForTokenClassification",
     "ElectraModel",
     "ElectraTokenizer",
     "ElectraTokenizerFast",
@@ -194,6 +224,8 @@ __all__ = [
     "ErnieForQuestionAnswering",
     "ErnieForSequenceClassification",
     "ErnieForTokenClassification",
+    "ErnieGruForSequenceClassification",
+    "ErnieGruForTokenClassification",
     "ErnieModel",
     "MPNetConfig",
     "MPNetForMaskedLM",
@@ -201,6 +233,8 @@ __all__ = [
     "MPNetForQuestionAnswering",
     "MPNetForSequenceClassification",
     "MPNetForTokenClassification",
+    "MPNetGruForSequenceClassification",
+    "MPNetGruForTokenClassification",
     "MPNetModel",
     "MPNetTokenizer",
     "MPNetTokenizerFast",
@@ -214,6 +248,8 @@ __all__ = [
     "RobertaForQuestionAnswering",
     "RobertaForSequenceClassification",
     "RobertaForTokenClassification",
+    "RobertaGruForSequenceClassification",
+    "RobertaGruForTokenClassification",
     "RobertaModel",
     "RobertaTokenizer",
     "RobertaTokenizerFast",
@@ -224,6 +260,8 @@ __all__ = [
     "XLMRobertaForQuestionAnswering",
     "XLMRobertaForSequenceClassification",
     "XLMRobertaForTokenClassification",
+    "XLMRobertaGruForSequenceClassification",
+    "XLMRobertaGruForTokenClassification",
     "XLMRobertaModel",
     "XLMRobertaTokenizer",
     "XLMRobertaTokenizerFast",
@@ -247,7 +285,7 @@ if not TYPE_CHECKING:  # a type checker would take a module's __getattr__ to mea
         if name.endswith("Config"):
             return "configuration"
         if "For" in name:
-            return "modeling_tasks"
+            return "modeling_gru" if "GruFor" in name else "modeling_tasks"
         if name.endswith("Model"):
             return "modeling"
         if name.endswith(("Tokenizer", "TokenizerFast", "BatchEncoding")):

@@ -136,3 +136,29 @@ class LayerNorm:
     @property
     def nbytes(self) -> int:
         """Bytes of the weight and bias."""
+
+@final
+class GRU:
+    """Gated recurrent units over packed sequences: torch.nn.GRU's equations, weights and results.
+
+    No sequence changes the bits of another, and neither does the number of threads.
+    """
+
+    def __init__(self, weights: dict[str, NDArray[Any]], *, num_layers: int = 1, bidirectional: bool = False) -> None:
+        """Packs torch.nn.GRU's state: weight_ih_l0 [3 hidden, input], weight_hh_l0, bias_ih_l0, bias_hh_l0 and so on.
+
+        Biases may all be left out. Raises WeightMismatchError, ConfigError.
+        """
+
+    def __call__(
+        self, x: NDArray[np.floating[Any]], cu_seqlens: NDArray[np.integer[Any]], *, num_threads: int = 0
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The states of the last layer, and what every layer and direction ends with.
+
+        x: float32 [T, input]; cu_seqlens: [B + 1] from 0 to T, rising strictly. Returns [T, directions * hidden] and
+        [layers * directions, B, hidden]. Raises InputError.
+        """
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed weights and biases."""

@@ -58,13 +58,16 @@ class Head:
     """Layers on the encoder's states.
 
     Attributes:
-        reads: the ``first`` token of each sequence, or ``every`` token.
+        reads: the states of the ``first`` token of each sequence, of ``every`` token, or the ``final`` states of the
+            recurrent layers, which they reach at a sequence's ends.
         steps: the layers in order.
+        recurrent: what the tensors of recurrent layers before them are called, without the dot; none where empty.
         settled: what fields of the configuration must be for these layers to be the right ones.
     """
 
-    reads: Literal["first", "every"]
+    reads: Literal["first", "every", "final"]
     steps: tuple[Step, ...]
+    recurrent: str = ""
     settled: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -111,6 +114,8 @@ _ROBERTA_HEADS = {
 _COMMON = {
     "token-classification": Head("every", (_CLASSIFIER,)),
     "question-answering": Head("every", (Dense("qa_outputs", 2),)),
+    "gru-sequence-classification": Head("final", (_CLASSIFIER,), recurrent="gru"),
+    "gru-token-classification": Head("every", (_CLASSIFIER,), recurrent="gru"),
 }
 
 # head: by model_type.
@@ -165,7 +170,8 @@ HEADS: Mapping[str, Mapping[str, Head]] = {
     }.items()
 }
 
-# The end of a class's name, and the heads that it computes; families without these heads have no such class.
+# The end of a class's name, for the classes with a GRU behind ``Gru``, and the heads that it computes; a family without
+# these heads has no such class.
 TASKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("SequenceClassification", ("sequence-classification",)),
     ("TokenClassification", ("token-classification",)),
@@ -175,6 +181,8 @@ TASKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("NextSentencePrediction", ("next-sentence",)),
     ("PreTraining", ("masked-lm", "next-sentence")),
     ("PreTraining", ("replaced-token",)),
+    ("GruSequenceClassification", ("gru-sequence-classification",)),
+    ("GruTokenClassification", ("gru-token-classification",)),
 )
 
 

@@ -9,13 +9,15 @@ import numpy as np
 
 from .arrays import as_array
 from .configuration import AutoConfig
-from .errors import InputError, SequenceTooLongError
+from .errors import InputError, SequenceTooLongError, UnknownArchitectureError
 from .head_layers import load_heads
 from .packing import packed_positions
 from .pretrained_model import EnginePass, PreTrainedModel
+from .recurrent_layers import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from os import PathLike
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,8 +40,13 @@ class TaskModel(PreTrainedModel):
     """What all task models share.
 
     They are loaded and called as transformers' classes of the same names: see `PreTrainedModel.from_pretrained` and
-    `forward`. A checkpoint that lacks the head is refused; ``allow_missing_head=True`` draws it at random instead, from
-    a fixed seed, and warns.
+    `forward`. Two arguments of `from_pretrained` are theirs:
+
+    - ``head``: tensors that come before those of the checkpoint, for a head that was trained on its own: a safetensors
+      file or one of PyTorch's, by its path or its name in the checkpoint's folder, or arrays by name, as
+      ``model.state_dict()`` gives them;
+    - ``allow_missing_head``: a checkpoint that lacks the head is refused; True draws it at random instead, from a fixed
+      seed, and warns.
 
     Example:
         >>> from bertcpp import AutoModelForSequenceClassification
@@ -49,10 +56,11 @@ class TaskModel(PreTrainedModel):
         bertcpp.errors.MissingHeadError: ...
     """
 
-    _own_options: ClassVar[frozenset[str]] = frozenset({"allow_missing_head"})
+    _own_options: ClassVar[frozenset[str]] = frozenset({"allow_missing_head", "head"})
     _task: ClassVar[str] = ""  # the end of the class's name, as in `heads.TASKS`
     _arguments: ClassVar[tuple[str, ...]] = ()  # of forward, in order
     _named_only: ClassVar[tuple[str, ...]] = ()  # arguments of forward that are given by name alone
+    _recurrent: ClassVar[bool] = False  # a GRU runs over the encoder's states
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -71,13 +79,19 @@ class TaskModel(PreTrainedModel):
         use_safetensors: bool | None = None,
         add_pooling_layer: bool = False,
         num_threads: int | None = None,
+        head: str | PathLike[str] | Mapping[str, Any] | None = None,
         allow_missing_head: bool = False,
     ) -> None:
-        self._allow_missing_head = allow_missing_head
+        self._head_options = {"head": head, "allow_missing_head": allow_missing_head}
         self._heads: list[HeadLayers] = []
         if folder is not None:  # before the encoder, which takes longer: a head that is missing is refused at once
             self._heads = load_heads(
-                folder, config, self._task, use_safetensors=use_safetensors, allow_missing_head=allow_missing_head
+                folder,
+                config,
+                self._task,
+                use_safetensors=use_safetensors,
+                head=head,
+                allow_missing_head=allow_missing_head,
             )
         super().__init__(
             config, folder, use_safetensors=use_safetensors, add_pooling_layer=False, num_threads=num_threads
@@ -85,11 +99,33 @@ class TaskModel(PreTrainedModel):
 
     @classmethod
     def _class_for(cls, config: PretrainedConfig) -> type[PreTrainedModel]:
-        own = cls._families.get(config.model_type)
+        families: Mapping[str, type[PreTrainedModel]] = cls._families
+        if getattr(config, "gru_hidden_size", None) is not None and not cls._recurrent:
+            from . import modeling_gru
+
+            families = modeling_gru.KINDS.get(cls._task, families)
+            if families is not cls._families and cls.config_class is not AutoConfig:
+                raise UnknownArchitectureError(
+                    f"{config.name_or_path}: config.json speaks of a GRU, which {cls.__name__} does not have; use "
+                    f"{families[config.model_type].__name__} or {cls._auto}"
+                )
+        own = families.get(config.model_type)
         return own if own is not None and cls.config_class is AutoConfig else super()._class_for(config)
 
+    @classmethod
+    def _read_config(
+        cls, source: PretrainedConfig | str | PathLike[str], overrides: dict[str, Any]
+    ) -> PretrainedConfig:
+        if not cls._recurrent:
+            return super()._read_config(source, overrides)
+        own = {name: overrides.pop(name) for name in FIELDS if name in overrides}
+        config = super()._read_config(source, overrides)
+        for name, value in own.items():
+            setattr(config, name, value)
+        return config
+
     def _load_options(self) -> dict[str, Any]:
-        return super()._load_options() | {"allow_missing_head": self._allow_missing_head}
+        return super()._load_options() | self._head_options
 
     def num_parameters(self) -> int:
         """How many weights the model has, its head's included; a matrix that two layers share counts once."""
@@ -150,12 +186,21 @@ class TaskModel(PreTrainedModel):
         types = tokens.token_type_ids if limits.type_vocab_size else None
         batch = (tokens.input_ids, tokens.cu_seqlens, places, types)
         if all(head.reads == "first" for head in self._heads):
-            firsts = self._core.embed(*batch, pooling=["cls"], num_threads=num_threads)
-            return tuple(head(firsts, num_threads) for head in self._heads)
+            rows = self._core.embed(*batch, pooling=["cls"], num_threads=num_threads)
+            return tuple(head.of_rows(rows, num_threads) for head in self._heads)
         states = self._core.forward(*batch, pooler=False, num_threads=num_threads)["last_hidden_state"]
-        wanted = states if positions is None else states[_packed_tokens(positions, len(states))]
-        firsts = states[tokens.cu_seqlens[:-1]]
-        return tuple(head(firsts if head.reads == "first" else wanted, num_threads) for head in self._heads)
+        if positions is not None:
+            chosen = states[_packed_tokens(positions, len(states))]
+        firsts = tokens.cu_seqlens[:-1].astype(np.intp)
+        answers: list[FloatArray] = []
+        for head in self._heads:
+            if head.reads != "every":
+                answers.append(head.of_sequences(states, tokens.cu_seqlens, firsts, num_threads))
+            elif positions is not None:
+                answers.append(head.of_rows(chosen, num_threads))
+            else:
+                answers.append(head.of_tokens(states, tokens.cu_seqlens, num_threads))
+        return tuple(answers)
 
     def _packed_places(self, tokens: Tokens) -> Int32Array:
         """The positions of packed tokens, which the table must have."""
@@ -207,18 +252,21 @@ class TaskModel(PreTrainedModel):
 
     def _of_sequences(self, head: HeadLayers, done: EnginePass) -> FloatArray:
         """A head's answer for each sequence, ``[B, width]``."""
-        return head(done.answer["last_hidden_state"][done.batch.first_tokens()], self._num_threads or 0)
+        batch = done.batch
+        states = done.answer["last_hidden_state"]
+        return head.of_sequences(states, batch.cu_seqlens, batch.first_tokens(), self._num_threads or 0)
 
     def _of_tokens(self, head: HeadLayers, done: EnginePass) -> FloatArray:
         """A head's answer for each token, ``[B, S, width]``, zeros where the mask was 0."""
-        return done.batch.pad(head(done.answer["last_hidden_state"], self._num_threads or 0))
+        states = done.answer["last_hidden_state"]
+        return done.batch.pad(head.of_tokens(states, done.batch.cu_seqlens, self._num_threads or 0))
 
     def _of_words(self, head: HeadLayers, done: EnginePass, positions: Any) -> FloatArray:
         """A head's answer for each token, or ``[P, width]`` for those at `positions`."""
         if positions is None:
             return self._of_tokens(head, done)
         places = _padded_tokens(positions, done)
-        return head(done.answer["last_hidden_state"][places], self._num_threads or 0)
+        return head.of_rows(done.answer["last_hidden_state"][places], self._num_threads or 0)
 
 
 def _arguments(task: str, family: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["read_torch_file"]
+__all__ = ["as_weight", "read_torch_file"]
 
 _OLDEST = (2, 10)
 _CONVERT = (
@@ -40,7 +40,7 @@ def read_torch_file(path: Path) -> dict[str, NDArray[Any]]:
     if not isinstance(loaded, dict):
         raise CorruptCheckpointError(f"{path} holds a {type(loaded).__name__} where tensors by name are needed")
     tensors = {
-        name: _array(torch, tensor, name, path)
+        name: as_weight(tensor, name, path)
         for name, tensor in loaded.items()
         if isinstance(name, str) and isinstance(tensor, torch.Tensor)
     }
@@ -101,7 +101,14 @@ def _damaged(path: Path, error: Exception) -> CorruptCheckpointError:
     return CorruptCheckpointError(f"{path} is damaged ({reason.strip().partition(chr(10))[0]}); get the file again")
 
 
-def _array(torch: Any, tensor: torch.Tensor, name: str, path: Path) -> NDArray[Any]:
+def as_weight(tensor: torch.Tensor, name: str, path: Path) -> NDArray[Any]:
+    """Return a tensor as an array over the same memory; bfloat16 as its bits in uint16.
+
+    Raises:
+        UnsupportedFormatError: it is sparse or quantized, or of a dtype that NumPy does not have.
+    """
+    import torch
+
     if tensor.layout is not torch.strided or tensor.is_quantized:
         raise UnsupportedFormatError(f"{path}: tensor {name!r} is sparse or quantized; save it dense, as float32")
     tensor = tensor.detach()

@@ -66,7 +66,7 @@ def test_every_public_name_resolves(name: str) -> None:
     assert "sentence_transformers" not in path
 
 
-@pytest.mark.parametrize("module", ["configuration", "modeling", "modeling_tasks", "tokenization"])
+@pytest.mark.parametrize("module", ["configuration", "modeling", "modeling_gru", "modeling_tasks", "tokenization"])
 def test_every_class_for_users_is_exported(module: str) -> None:
     public = importlib.import_module(f"bertcpp.{module}").__all__
     ends = ("Config", "Model", "Tokenizer", "TokenizerFast")

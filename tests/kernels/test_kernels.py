@@ -17,6 +17,7 @@ OPERATIONS = (
     "matmul",
     "matmul_depth",
     "attention",
+    "gru_cell",
     "layer_norm",
     "add",
     "activate",

@@ -9,6 +9,7 @@
 
 #include "attention_cases.h"
 #include "elementwise_cases.h"
+#include "gru_cases.h"
 #include "kernel_case.h"
 #include "matmul_cases.h"
 
@@ -25,6 +26,7 @@ constexpr Op kOps[] = {
     {"matmul", test_matmul},
     {"matmul_depth", test_matmul_depth},
     {"attention", test_attention},
+    {"gru_cell", test_gru_cell},
     {"layer_norm", test_layer_norm},
     {"add", test_add},
     {"activate", test_activate},

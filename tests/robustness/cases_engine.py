@@ -43,6 +43,28 @@ def built(name: str, change: Callable[[dict[str, Any], dict[str, Any]], Any], er
     return Raises(name, act, error, message)
 
 
+def recurrent(
+    name: str,
+    error: type,
+    message: str,
+    x: tuple[int, int] = (4, 2),
+    ends: Any = (0, 4),
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    num_threads: int = 0,
+    **shapes: tuple[int, ...],
+) -> Raises:
+    """A GRU from 2 inputs to 1 state whose weights have changed shapes, called."""
+
+    def act(w: Workshop) -> Any:
+        whole = {"weight_ih_l0": (3, 2), "weight_hh_l0": (3, 1)} | shapes
+        weights = {name: np.ones(shape, np.float32) for name, shape in whole.items()}
+        gru = _core.GRU(weights, num_layers=num_layers, bidirectional=bidirectional)
+        return gru(np.ones(x, np.float32), np.array(ends, np.int32), num_threads=num_threads)
+
+    return Raises(name, act, error, message)
+
+
 class ChildError(Exception):
     """What another process raised."""
 
@@ -179,6 +201,39 @@ CASES: list[Case] = [
         WeightMismatchError,
         "NumPy array, not list",
     ),
+    Raises(
+        "a norm of two dimensions",
+        lambda w: _core.LayerNorm(np.ones((2, 2), np.float32), np.ones(2, np.float32), 1e-12),
+        WeightMismatchError,
+        r"shape \(2, 2\); a norm needs \(n,\)",
+    ),
+    Raises(
+        "a norm's bias of another length",
+        lambda w: _core.LayerNorm(np.ones(2, np.float32), np.ones(3, np.float32), 1e-12),
+        WeightMismatchError,
+        "bias",
+    ),
+    Raises(
+        "an epsilon below 0",
+        lambda w: _core.LayerNorm(np.ones(2, np.float32), np.ones(2, np.float32), -1.0),
+        ConfigError,
+        "eps is -1",
+    ),
+    Raises("a GRU of nothing", lambda w: _core.GRU({}), WeightMismatchError, "'weight_ih_l0' is missing"),
+    recurrent("a GRU of a shape that is none", WeightMismatchError, r"\(4, 2\); a GRU needs", weight_ih_l0=(4, 2)),
+    recurrent(
+        "a GRU that is not square", WeightMismatchError, r"weight_hh_l0' has shape \[3, 2\]", weight_hh_l0=(3, 2)
+    ),
+    recurrent("a GRU of half its biases", WeightMismatchError, "'bias_hh_l0' of shape", bias_ih_l0=(3,)),
+    recurrent("a GRU of no layers", ConfigError, "num_layers is 0", num_layers=0),
+    recurrent("a GRU of layers that are missing", WeightMismatchError, "'weight_ih_l1'", num_layers=2),
+    recurrent("a GRU of one direction for two", WeightMismatchError, "'weight_ih_l0_reverse'", bidirectional=True),
+    recurrent("a GRU's input of another width", InputError, r"x must have the shape \(any, 2\)", x=(4, 3)),
+    recurrent("a GRU's offsets that fall", InputError, "cu_seqlens must rise, but 3 follows 3", ends=[0, 3, 3, 4]),
+    recurrent("a GRU's offsets from 1", InputError, "must begin with 0", ends=[1, 4]),
+    recurrent("a GRU's offsets that end early", InputError, "must end with 4", ends=[0, 3]),
+    recurrent("a GRU's offsets of nothing", InputError, "there is no sequence", x=(0, 2), ends=[0]),
+    recurrent("a GRU's threads below 0", InputError, "num_threads", num_threads=-1),
     Raises(
         "a head of three dimensions", lambda w: _core.Linear(np.ones((2, 2, 2), np.float32)), WeightMismatchError, ""
     ),

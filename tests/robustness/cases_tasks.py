@@ -107,27 +107,25 @@ CASES: list[Case] = [
     bare(
         "an encoder for tokens",
         "TokenClassification",
-        "classifier.weight, classifier.bias are missing; it has a head for no",
+        "classifier.weight, classifier.bias missing; it has one for no",
     ),
-    bare("an encoder for answers", "QuestionAnswering", "qa_outputs.weight, qa_outputs.bias are missing"),
-    bare(
-        "an encoder for words", "MaskedLM", "cls.predictions.transform.dense.weight.*cls.predictions.bias are missing"
-    ),
+    bare("an encoder for answers", "QuestionAnswering", "qa_outputs.weight, qa_outputs.bias missing"),
+    bare("an encoder for words", "MaskedLM", "cls.predictions.transform.dense.weight.*cls.predictions.bias missing"),
     bare("an encoder for choices", "MultipleChoice", "it was saved from BertModel"),
     bare("an encoder for the next sentence", "NextSentencePrediction", "cls.seq_relationship.weight"),
-    bare("an encoder for pretraining", "PreTraining", "allow_missing_head=True draws it at random"),
+    bare("an encoder for pretraining", "PreTraining", "allow_missing_head=True to have it drawn"),
     loading(
         "a head for another task",
         "QuestionAnswering",
         MissingHeadError,
-        "it has what .*BertForMaskedLM.* need",
+        "it has one for .*BertForMaskedLM",
         without("qa_outputs.weight", "qa_outputs.bias"),
     ),
     loading(
         "half a head",
         "MaskedLM",
         MissingHeadError,
-        "cls.predictions.transform.dense.bias are missing",
+        "cls.predictions.transform.dense.bias missing",
         without("cls.predictions.transform.dense.bias"),
     ),
     loading(

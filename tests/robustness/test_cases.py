@@ -13,6 +13,7 @@ import cases_configuration
 import cases_conversion
 import cases_embedding
 import cases_engine
+import cases_heads
 import cases_inputs
 import cases_safetensors
 import cases_tasks
@@ -36,6 +37,7 @@ TABLES = {
     "tokenizer": cases_tokenizer.CASES,
     "embedding": cases_embedding.CASES,
     "tasks": cases_tasks.CASES,
+    "heads": cases_heads.CASES,
     "engine": cases_engine.CASES,
     "command": cases_cli.CASES,
 }
