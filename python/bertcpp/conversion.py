@@ -64,8 +64,11 @@ def convert(
     if place is None:
         raise InputError(f"a checkpoint is named by a path or a hub name, not by {source!r}")
     prefix = _google_prefix(place)
+    if prefix is None and not place.exists():
+        place = checkpoints.locate(source)
+        prefix = _google_prefix(place)
     keras = None if prefix else _keras_path(place)
-    folder = prefix.parent if prefix else keras.parent if keras else checkpoints.locate(source)
+    folder = prefix.parent if prefix else keras.parent if keras else place
     with new_folder(out, source=folder, overwrite=overwrite) as made:
         if prefix is not None:
             _convert_google(prefix, made, config_file, vocab_file, lower_case)

@@ -41,13 +41,14 @@ def describe_checkpoint(name: str) -> dict[str, Any]:
     config = AutoConfig.from_pretrained(parts.encoder)
     architectures.of(config)  # says so if it is no family of ours
     heads = config.num_attention_heads
+    lost = sum(map(len, architectures.pruned_heads(config).values()))
     facts: dict[str, Any] = {
         "name": name,
         "folder": str(folder),
         "model_type": config.model_type,
         "layers": config.num_hidden_layers,
         "hidden_size": config.hidden_size,
-        "heads": f"{heads} of {config.hidden_size // heads}",
+        "heads": f"{heads} of {config.hidden_size // heads}" + (f", {lost} left out" if lost else ""),
         "intermediate": config.intermediate_size,
         "activation": config.hidden_act,
         "vocabulary": config.vocab_size,

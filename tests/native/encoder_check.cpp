@@ -80,7 +80,7 @@ Results compute(const Encoder& encoder, const EncoderBatch& batch, int threads) 
   int64_t probabilities = 0;
   for (int64_t b = 0; b < batch.num_sequences; ++b) {
     const int64_t length = batch.cu_seqlens[b + 1] - batch.cu_seqlens[b];
-    probabilities += config.num_attention_heads * length * length;
+    probabilities += length * length;
   }
   Results results;
   const auto sized = [&results](const std::string& name, int64_t count) {
@@ -95,7 +95,7 @@ Results compute(const Encoder& encoder, const EncoderBatch& batch, int threads) 
         sized("expected.hidden_states." + std::to_string(i), batch.num_tokens * config.hidden_size));
   }
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    outputs.attentions.push_back(sized("expected.attentions." + std::to_string(i), probabilities));
+    outputs.attentions.push_back(sized("expected.attentions." + std::to_string(i), encoder.heads(i) * probabilities));
   }
   outputs.last_hidden_state = sized("last_hidden_state", batch.num_tokens * config.hidden_size);
   outputs.pooled = sized("expected.pooled", batch.num_sequences * config.hidden_size * 6);

@@ -73,6 +73,7 @@ class Case:
         dtype: what the weights are stored in.
         embeds: give vectors in place of token ids.
         masked: let the last token of each longer sequence ask, but not be attended to.
+        pruned: heads that layers have lost.
         changes: what differs from the tiny configuration.
     """
 
@@ -84,11 +85,14 @@ class Case:
         dtype: str = "float32",
         embeds: bool = False,
         masked: bool = False,
+        pruned: dict[int, list[int]] | None = None,
         **changes: Any,
     ) -> None:
         self.dtype, self.embeds, self.masked = dtype, embeds, masked
         self.rng = np.random.default_rng(seed)
         self.model = reference.random_model(family, seed, **changes)
+        if pruned:
+            self.model.prune_heads(pruned)
         if dtype != "float32":
             round_weights(self.model, dtype)
         with tempfile.TemporaryDirectory() as folder:
@@ -176,6 +180,7 @@ def cases(seed: int) -> dict[str, Case]:
         "electra-bfloat16": Case("electra", seed + 43, dtype="bfloat16"),
         "bert-embeds": Case("bert", seed + 44, embeds=True),
         "bert-masked": Case("bert", seed + 45, masked=True),
+        "bert-pruned": Case("bert", seed + 47, pruned={0: [0, 2], 2: [1, 2, 3]}),
         "mpnet-masked": Case("mpnet", seed + 46, masked=True),
     }
 
