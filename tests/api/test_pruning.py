@@ -89,6 +89,9 @@ def test_a_pruned_checkpoint_with_a_head_pruned_again(
     theirs = loaded(twice, "BertForSequenceClassification").float()
     wanted = reference.answer(model, input_ids=ids)["logits"]
     assert np.abs(reference.answer(theirs, input_ids=ids)["logits"] - wanted).max() <= 1e-6 * np.abs(wanted).max()
+    ours = bertcpp.AutoModelForSequenceClassification.from_pretrained(twice)(ids, output_attentions=True)
+    assert np.abs(ours.logits - wanted).max() <= reference.TOLERANCE * np.abs(wanted).max()
+    assert [layer.shape[1] for layer in ours.attentions] == [3, 2]
 
 
 def test_a_sentence_embedding_checkpoint(tmp_path: Path, minilm: Path) -> None:
