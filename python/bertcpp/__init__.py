@@ -123,6 +123,7 @@ if TYPE_CHECKING:
         XLMRobertaForTokenClassification,
     )
     from .reranking import CrossEncoder
+    from .sparse_encoding import SparseEncoder
     from .tasks import pipeline
     from .tokenization import (
         AutoTokenizer,
@@ -254,6 +255,7 @@ __all__ = [
     "RobertaTokenizer",
     "RobertaTokenizerFast",
     "SentenceTransformer",
+    "SparseEncoder",
     "XLMRobertaConfig",
     "XLMRobertaForMaskedLM",
     "XLMRobertaForMultipleChoice",
@@ -274,7 +276,11 @@ __all__ = [
     "set_num_threads",
 ]
 
-_MODULES = {"CrossEncoder": "reranking", "SentenceTransformer": "embedding"}
+_MODULES = {
+    "CrossEncoder": "reranking",
+    "SentenceTransformer": "embedding",
+    "SparseEncoder": "sparse_encoding",
+}
 
 if not TYPE_CHECKING:  # a type checker would take a module's __getattr__ to mean that every name exists
 

@@ -179,16 +179,32 @@ class TaskModel(PreTrainedModel):
         answers = self._packed_answers(tokens, positions, threads)
         return answers[0] if len(answers) == 1 else answers
 
+    def packed_states(self, tokens: Tokens, *, num_threads: int | None = None) -> FloatArray:
+        """Compute the encoder's last hidden states of sequences that lie end to end, float32 ``[T, hidden_size]``.
+
+        With `head_logits` for a part of them after the other, a vocabulary-wide answer is never held whole.
+        """
+        threads = self._num_threads or 0 if num_threads is None else num_threads
+        states: FloatArray = self._core.forward(*self._packed_batch(tokens), pooler=False, num_threads=threads)[
+            "last_hidden_state"
+        ]
+        return states
+
+    def head_logits(self, states: FloatArray, *, num_threads: int | None = None) -> FloatArray:
+        """Compute the (first) head's logits, float32 ``[N, width]``, of states ``[N, hidden_size]`` that it reads."""
+        return self._heads[0].of_rows(states, self._num_threads or 0 if num_threads is None else num_threads)
+
+    def _packed_batch(self, tokens: Tokens) -> tuple[Any, ...]:
+        """What the engine takes of packed tokens."""
+        types = tokens.token_type_ids if self._packer.limits.type_vocab_size else None
+        return tokens.input_ids, tokens.cu_seqlens, self._packed_places(tokens), types
+
     def _packed_answers(self, tokens: Tokens, positions: AnyArray | None, num_threads: int) -> tuple[FloatArray, ...]:
         """Every head's logits of packed tokens."""
-        places = self._packed_places(tokens)
-        limits = self._packer.limits
-        types = tokens.token_type_ids if limits.type_vocab_size else None
-        batch = (tokens.input_ids, tokens.cu_seqlens, places, types)
         if all(head.reads == "first" for head in self._heads):
-            rows = self._core.embed(*batch, pooling=["cls"], num_threads=num_threads)
+            rows = self._core.embed(*self._packed_batch(tokens), pooling=["cls"], num_threads=num_threads)
             return tuple(head.of_rows(rows, num_threads) for head in self._heads)
-        states = self._core.forward(*batch, pooler=False, num_threads=num_threads)["last_hidden_state"]
+        states = self.packed_states(tokens, num_threads=num_threads)
         if positions is not None:
             chosen = states[_packed_tokens(positions, len(states))]
         firsts = tokens.cu_seqlens[:-1].astype(np.intp)
