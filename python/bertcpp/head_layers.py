@@ -114,16 +114,19 @@ def load_heads(
     Raises:
         CheckpointError: files are missing, damaged or of an unknown kind.
         ConfigError: the configuration is impossible.
+        InputError: `head` has tensors that no layer takes, or is none of those.
         MissingHeadError: the checkpoint lacks tensors of a head, which are named.
         WeightMismatchError: tensors do not fit the configuration.
     """
     rows = [HEADS[config.model_type][name] for name in heads_of(task, config.model_type)]
     with open_weights(folder, use_safetensors=use_safetensors) as weights:
         source = HeadTensors(config, weights, own_weights(head, folder))
+        source.check_own(rows)
         missing = source.missing(rows)
         if missing and not allow_missing_head:
             raise _no_head(source, task, missing)
-        layers = [HeadLayers(row, source) for row in rows]
+        with weights.released_while_read(source.names(rows)):
+            layers = [HeadLayers(row, source) for row in rows]
         if missing:
             warnings.warn(
                 f"{folder} lacks {', '.join(missing)}: these weights are drawn at random, always the same, so that "

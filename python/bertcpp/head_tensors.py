@@ -68,14 +68,31 @@ class HeadTensors:
 
     def missing(self, heads: Iterable[Head]) -> list[str]:
         """Return the names of these heads' tensors that the checkpoint lacks."""
-        wanted: list[tuple[str, ...]] = []
-        for head in heads:
-            if head.recurrent and not self._stated(head) and self._found(self._recurrent(head, "weight_ih_l0")) is None:
-                wanted.append(self._recurrent(head, "weight_ih_l0"))
-            elif head.recurrent:
-                wanted += [self._recurrent(head, name) for name, _ in self.recurrent_shape(head).tensors()]
-            wanted += [names for step in head.steps for names in self._names(step)]
+        wanted = [names for head in heads for names in self._wanted(head)]
         return list(dict.fromkeys(names[0] for names in wanted if self._found(names) is None))
+
+    def names(self, heads: Iterable[Head]) -> list[str]:
+        """Return the checkpoint's names of the tensors that these heads take from it."""
+        found = [self._found(names) for head in heads for names in self._wanted(head)]
+        return [place[1] for place in found if place is not None and place[0] is self.weights]
+
+    def check_own(self, heads: Iterable[Head]) -> None:
+        """Refuse tensors in a head's own file that no layer takes: they may be meant for another model, or misspelt.
+
+        Raises:
+            InputError: there are some.
+        """
+        known = {name for head in heads for names in self._wanted(head) for name in names}
+        # A matrix that is the word embeddings' is in state dicts under its own name as well.
+        known |= {f"{self._stem(step)}.weight" for head in heads for step in head.steps}
+        recurrent = tuple(self._recurrent(head, "")[0] for head in heads if head.recurrent)
+        unused = [name for name in self._own_present if name not in known and not name.startswith(recurrent)]
+        if unused:
+            raise InputError(
+                f"head has {', '.join(unused[:10])}{' and more' * (len(unused) > 10)}, which this class has no layer "
+                f"for; it takes {', '.join(sorted(known))}. Pass these alone; "
+                "a model that was trained whole is a checkpoint"
+            )
 
     def recurrent_shape(self, head: Head) -> GruShape:
         """Return what a head's recurrent layers are like.
@@ -160,10 +177,23 @@ class HeadTensors:
     def _where(self) -> str:
         return f"{self.config.name_or_path or self.weights.folder}: "
 
+    def _wanted(self, head: Head) -> list[tuple[str, ...]]:
+        """The names that each of a head's tensors may have; of recurrent layers of unknown size that of the first."""
+        wanted: list[tuple[str, ...]] = []
+        if head.recurrent and not self._stated(head) and self._found(self._recurrent(head, "weight_ih_l0")) is None:
+            wanted.append(self._recurrent(head, "weight_ih_l0"))
+        elif head.recurrent:
+            wanted += [self._recurrent(head, name) for name, _ in self.recurrent_shape(head).tensors()]
+        return wanted + [names for step in head.steps for names in self._names(step)]
+
+    def _stem(self, step: Step) -> str:
+        """What a step's tensors are called in this checkpoint, without ``.weight``."""
+        stem = step.tensor
+        return stem.format(encoder=self._encoder) if stem.startswith("{encoder}") else self._outer + stem
+
     def _names(self, step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The names that a step's weight and bias may have in the checkpoint."""
-        stem = step.tensor
-        stem = stem.format(encoder=self._encoder) if stem.startswith("{encoder}") else self._outer + stem
+        stem = self._stem(step)
         own = step.biases if isinstance(step, Decoder) else ()
         biases = tuple(self._outer + name for name in own) or (f"{stem}.bias",)
         return (self._words if self.is_shared(step) else f"{stem}.weight",), biases

@@ -77,10 +77,9 @@ class TaskModel(PreTrainedModel):
         folder: Path | None = None,
         *,
         use_safetensors: bool | None = None,
-        add_pooling_layer: bool = False,
-        num_threads: int | None = None,
         head: str | PathLike[str] | Mapping[str, Any] | None = None,
         allow_missing_head: bool = False,
+        **options: Any,
     ) -> None:
         self._head_options = {"head": head, "allow_missing_head": allow_missing_head}
         self._heads: list[HeadLayers] = []
@@ -93,9 +92,8 @@ class TaskModel(PreTrainedModel):
                 head=head,
                 allow_missing_head=allow_missing_head,
             )
-        super().__init__(
-            config, folder, use_safetensors=use_safetensors, add_pooling_layer=False, num_threads=num_threads
-        )
+        # The pooler, where a head has one, is a layer of it.
+        super().__init__(config, folder, use_safetensors=use_safetensors, **{**options, "add_pooling_layer": False})
 
     @classmethod
     def _class_for(cls, config: PretrainedConfig) -> type[PreTrainedModel]:

@@ -222,6 +222,17 @@ def test_a_tied_matrix_need_not_be_in_the_file(family: str, tmp_path: Path, rng:
     assert np.array_equal(type(ours.ours).from_pretrained(tmp_path)(**inputs).logits, expected)
 
 
+def test_a_head_from_a_state_dict(tmp_path: Path, rng: np.random.Generator) -> None:
+    """That of a model which ties its decoder has the matrix once more."""
+    ours = bert("MaskedLM", tmp_path)
+    state = {name: value for name, value in ours.reference.state_dict().items() if name.startswith("cls.")}
+    assert "cls.predictions.decoder.weight" in state
+    reference.save(ours.reference.bert, tmp_path / "encoder")
+    model = bertcpp.BertForMaskedLM.from_pretrained(tmp_path / "encoder", head=state)
+    ids = rng.integers(5, 97, (2, 9))
+    assert np.array_equal(model(ids).logits, ours.ours(ids).logits)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_in_half_precision(dtype: Any, tmp_path: Path, rng: np.random.Generator) -> None:
     model = reference.random_model("bert", 3, kind="ForMaskedLM").to(dtype)

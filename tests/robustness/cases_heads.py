@@ -57,6 +57,20 @@ CASES: list[Case] = [
         r"head: tensor 'qa_outputs.bias' has the shape \[3\]",
         head={"qa_outputs.bias": np.ones(3, np.float32)},
     ),
+    loading(
+        "a head that is misspelt",
+        "QuestionAnswering",
+        InputError,
+        "head has qa_output.bias, which this class has no layer for; it takes qa_outputs.bias, qa_outputs.weight",
+        head={"qa_output.bias": np.ones(2, np.float32)},
+    ),
+    loading(
+        "a whole model for a head",
+        "QuestionAnswering",
+        InputError,
+        "a model that was trained whole is a checkpoint",
+        head={"bert.pooler.dense.bias": np.ones(8, np.float32)},
+    ),
     with_gru(
         "a GRU of no size", MissingHeadError, "gru.weight_ih_l0, classifier.weight, classifier.bias missing", head={}
     ),
