@@ -61,6 +61,14 @@ def minilm() -> Path:
 
 
 @pytest.fixture(scope="session")
+def fitted_heads(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The checkpoints with heads that the documents' examples load, by the names of their folders."""
+    from fitted_heads import save_all
+
+    return save_all(minilm, tmp_path_factory.mktemp("fitted"))
+
+
+@pytest.fixture(scope="session")
 def sentences() -> list[str]:
     """At least 1,000 different pieces of English prose: the language reference that every Python carries."""
     from pydoc_data.topics import topics

@@ -127,7 +127,9 @@ def test_command_runs(document: str, command: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "source"), PYTHON_BLOCKS, ids=[f"{document}-{i}" for i, (document, _) in enumerate(PYTHON_BLOCKS)]
 )
-def test_python_block_runs(document: str, source: str, tmp_path: Path) -> None:
+def test_python_block_runs(document: str, source: str, tmp_path: Path, fitted_heads: dict[str, Path]) -> None:
+    for folder, path in fitted_heads.items():
+        (tmp_path / folder).symlink_to(path)
     command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", source]
     completed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert completed.returncode == 0, f"{source}\n{completed.stderr}"

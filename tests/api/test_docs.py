@@ -28,7 +28,9 @@ def test_the_guide_states_results() -> None:
 
 
 @pytest.mark.parametrize(("name", "block"), STATED, ids=[f"{name}-{i}" for i, (name, _) in enumerate(STATED)])
-def test_stated_results(name: str, block: str, tmp_path: Path) -> None:
+def test_stated_results(name: str, block: str, tmp_path: Path, fitted_heads: dict[str, Path]) -> None:
+    for folder, path in fitted_heads.items():
+        (tmp_path / folder).symlink_to(path)
     command = [sys.executable, "-c", block]
     environment = os.environ | {"PYTHONPATH": str(Path(bertcpp.__file__).parents[1])}  # the one under test
     completed = subprocess.run(

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import cases_answers
 import cases_checkpoints
 import cases_cli
 import cases_configuration
@@ -38,6 +39,7 @@ TABLES = {
     "embedding": cases_embedding.CASES,
     "tasks": cases_tasks.CASES,
     "heads": cases_heads.CASES,
+    "answers": cases_answers.CASES,
     "engine": cases_engine.CASES,
     "command": cases_cli.CASES,
 }

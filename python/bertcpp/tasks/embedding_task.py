@@ -43,10 +43,16 @@ class EmbeddingTask(Task):
             raise InputError(f"{cls.task} uses the tokenizer of its SentenceTransformer; leave tokenizer out")
         return getattr(model, "tokenizer", None)
 
-    def _checked_model(self, model: Any) -> Any:
+    @classmethod
+    def checked_model(cls, model: Any) -> Any:
+        """The model, if it is of the kind that the task needs.
+
+        Raises:
+            InputError: it is not.
+        """
         if not isinstance(model, SentenceTransformer):
             raise InputError(
-                f"{self.task} needs a bertcpp.SentenceTransformer, not a {type(model).__name__}: make one of the "
+                f"{cls.task} needs a bertcpp.SentenceTransformer, not a {type(model).__name__}: make one of the "
                 "checkpoint, or pass the checkpoint's name"
             )
         return model

@@ -47,10 +47,16 @@ class FeatureExtraction(Task):
     loader = "AutoModel"
     options = frozenset({"return_tensors", "tokenize_kwargs", "truncation"})
 
-    def _checked_model(self, model: Any) -> Any:
+    @classmethod
+    def checked_model(cls, model: Any) -> Any:
+        """The model, if it is of the kind that the task needs.
+
+        Raises:
+            InputError: it is not.
+        """
         if not isinstance(model, PreTrainedModel):
             raise InputError(
-                f"{self.task} needs a model of bertcpp, not a {type(model).__name__}: load it with "
+                f"{cls.task} needs a model of bertcpp, not a {type(model).__name__}: load it with "
                 "bertcpp.AutoModel.from_pretrained, or pass the checkpoint's name"
             )
         return model

@@ -113,6 +113,7 @@ def pipeline(
         model = kind.load_model(model, given)
     elif config is not None or more:
         raise InputError("config and model_kwargs are for a model that is named; this one is loaded already")
+    model = kind.checked_model(model)
     return kind(
         model,
         kind.load_tokenizer(tokenizer, model, where),

@@ -81,7 +81,7 @@ class Task:
         num_threads: int | None = None,
         **options: Any,
     ) -> None:
-        self.model = self._checked_model(model)
+        self.model = self.checked_model(model)
         self.tokenizer = tokenizer
         self._batch_size = _batch_size(batch_size)
         self._num_threads = None if num_threads is None else whole_number("num_threads", num_threads, 1)
@@ -109,6 +109,7 @@ class Task:
             return tokenizer
         if tokenizer is None and isinstance(model, PreTrainedModel):
             return AutoTokenizer.from_pretrained(model._source[0])
+        options = {name: value for name, value in options.items() if value is not None}
         if isinstance(tokenizer, tuple) and len(tokenizer) == 2 and isinstance(tokenizer[1], Mapping):
             tokenizer, options = tokenizer[0], {**options, **tokenizer[1]}
         if not isinstance(tokenizer, (str, os.PathLike)):
@@ -116,19 +117,20 @@ class Task:
                 f"the tokenizer must be one of bertcpp's, or its name, not a {type(tokenizer).__name__}; load it with "
                 "bertcpp.AutoTokenizer.from_pretrained"
             )
-        return AutoTokenizer.from_pretrained(tokenizer, **{k: v for k, v in options.items() if v is not None})
+        return AutoTokenizer.from_pretrained(tokenizer, **options)
 
-    def _checked_model(self, model: Any) -> Any:
+    @classmethod
+    def checked_model(cls, model: Any) -> Any:
         """The model, if it has the head that the task reads.
 
         Raises:
             InputError: it has another, or is no model.
         """
         name = type(model).__name__
-        if not name.endswith(self.head) or not hasattr(model, "packed_logits"):
+        if not name.endswith(cls.head) or not hasattr(model, "packed_logits"):
             raise InputError(
-                f"{self.task} needs a model with the head ...{self.head}, not a {name}: load it with "
-                f"bertcpp.{self.loader}.from_pretrained, or pass the checkpoint's name"
+                f"{cls.task} needs a model with the head ...{cls.head}, not a {name}: load it with "
+                f"bertcpp.{cls.loader}.from_pretrained, or pass the checkpoint's name"
             )
         return model
 
@@ -178,12 +180,12 @@ class Task:
         if dataset or isinstance(inputs, Iterator):
             count = len(inputs) if hasattr(inputs, "__len__") else None
             return Answers(self._answers(_rows(inputs), settings, size), count)
-        return list(self._answers(inputs, settings, CHUNK_TEXTS))
+        return list(self._answers(inputs, settings, max(1, CHUNK_TEXTS // self._sequences_per_item(settings))))
 
     def _answers(self, inputs: Iterable[Any], settings: Any, size: int) -> Iterator[Any]:
         items = (self._item(value, place, settings) for place, value in enumerate(inputs))
         first = 0
-        for chunk in chunks(items, max(1, size // self._sequences_per_item(settings))):
+        for chunk in chunks(items, size):
             batch = self._prepared(chunk, settings, first)
             self._check_lengths(batch, first)
             ends = batch.tokens.cu_seqlens[batch.bounds]

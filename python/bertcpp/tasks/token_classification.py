@@ -128,8 +128,8 @@ class TokenClassification(Task):
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Classify; see the class, and `Task.__call__`."""
-        settings = self._settings(options)
-        if settings.split and isinstance(inputs, (list, tuple)) and not all(map(_is_list, inputs)):
+        split = options.get("is_split_into_words", self._defaults.get("is_split_into_words"))
+        if split and isinstance(inputs, (list, tuple)) and not all(map(_is_list, inputs)):
             return super().__call__([inputs], **options)
         offsets = options.get("offset_mapping")
         if offsets:
