@@ -9,7 +9,21 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
-from .commands import bench, convert, embed, info, prune, trim
+from .commands import (
+    answer,
+    bench,
+    classify,
+    convert,
+    embed,
+    fill_mask,
+    info,
+    ner,
+    prune,
+    rerank,
+    similarity,
+    summarize,
+    trim,
+)
 from .commands.options import Parser
 
 if TYPE_CHECKING:
@@ -21,14 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: tuple[Command, ...] = (
-    embed.COMMAND,
-    info.COMMAND,
-    bench.COMMAND,
-    convert.COMMAND,
-    prune.COMMAND,
-    trim.COMMAND,
-)
+_TASKS = (embed, similarity, classify, ner, answer, fill_mask, rerank, summarize)
+_CHECKPOINTS = (info, convert, prune, trim, bench)
+COMMANDS: tuple[Command, ...] = tuple(module.COMMAND for module in (*_TASKS, *_CHECKPOINTS))
 
 _EPILOG = """\
 examples:

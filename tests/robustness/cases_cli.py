@@ -45,11 +45,18 @@ def embed(name: str, message: str, *arguments: str, stdin: bytes = b"") -> Raise
     return refused(name, message, "embed", "--model", "{}", *arguments, stdin=stdin)
 
 
+def task(name: str, what: str, message: str, *arguments: str, stdin: bytes = b"") -> Raises:
+    model = ("{}",) if name == "bench" else ("--model", "{}")
+    return refused(f"{name}: {what}", message, name, *model, *arguments, stdin=stdin)
+
+
 def vectors(text: str) -> list[int]:
     """How many numbers each line's vector has."""
     return [len(json.loads(line)["embedding"]) for line in text.splitlines()]
 
 
+CSV = ("--input-format", "csv", "--column")
+PAIRS = ("--column", "x", "--pair-column", "y")
 EMBED = ("embed", "-m", "{}", "--quiet")
 
 CASES: list[Case] = [
@@ -86,6 +93,31 @@ CASES: list[Case] = [
     refused("trimming to nothing", "^2: .*with --texts", "trim", "{}", "../x"),
     refused("trimming to a file that is not there", r"^1: .*gone\.txt", "trim", "{}", "../x", "--texts", "gone.txt"),
     refused("trimming to an empty file", "^1: .*no texts", "trim", "{}", "../x", "--texts", "-"),
+    embed("a table without the column", r"^1: .*no column 'x' among \['a', 'b'\].*--column", *CSV, "x", stdin=b"a,b\n"),
+    embed("a table with a short row", "^1: .*line 3: 1 cells where there are 2", *CSV, "a", stdin=b"a,b\nc,d\ne\n"),
+    embed("a table with an open quote", "^1: .*standard input, line", *CSV, "a", stdin=b'a\n"b\n'),
+    embed("a table that is not UTF-8", "^1: .*line 2: not UTF-8", *CSV, "a", stdin=b"a\n\xff\n"),
+    embed("bytes as a table", "^1: bertcpp: error: ", *CSV, "a", stdin=bytes(range(256))),
+    embed("columns of lines", "^1: .*lines of text have no columns", "--input-format", "lines", "--column", "x"),
+    task("classify", "no head for it", "^1: .*has no head for BertForSequenceClassification", "a cat"),
+    task("ner", "no head for it", "^1: .*has no head for BertForTokenClassification", "a cat"),
+    task("answer", "no head for it", "^1: .*no head for BertForQuestionAnswering", "--question", "a?", "a cat"),
+    task("fill-mask", "no head for it", "^1: .*no head for BertForMaskedLM", "a [MASK]"),
+    task("rerank", "no head for it", "^1: .*CrossEncoder reads a Transformer with a head", "--query", "a?", "a cat"),
+    task("summarize", "a file that is a folder", "^1: .*1_Pooling", "--file", "1_Pooling"),
+    task("summarize", "a share of nothing", "^1: .*ratio must be", "--ratio", "0", "a cat"),
+    task(
+        "similarity", "pairs without the second column", "^1: .*'y'.*--pair-column", *PAIRS, stdin=b'{"x": "a cat"}\n'
+    ),
+    task("bench", "a shape over the limit", "^1: .*takes at most 16 tokens", "--shapes", "1x17"),
+    Works(
+        "similarity of nothing", lambda w: command("similarity", "-m", "{}", "--json", stdin=b"")(w), lambda w: "[]\n"
+    ),
+    Works(
+        "a summary of nothing",
+        lambda w: json.loads(command("summarize", "-m", "{}", stdin=b"")(w))["summary_text"],
+        lambda w: "",
+    ),
     Works(
         "texts from standard input, an empty one too",
         lambda w: vectors(command(*EMBED, stdin=b"a cat\n\nthe dog")(w)),

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .record_files import Record
+    from .terminal import Style
 
 __all__ = [
     "DEFAULT_MODEL",
+    "OUTPUT_HELP",
     "Command",
     "Parser",
     "add_input",
@@ -25,11 +27,14 @@ __all__ = [
     "check_input",
     "input_format",
     "input_records",
+    "limit_of",
+    "loaded_task",
     "model_arguments",
     "opened_text",
     "output_format",
     "positive",
     "show_progress",
+    "style_of_output",
 ]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -43,6 +48,20 @@ _FORMAT_OF_SUFFIX = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+
+
+_COMMAND_OF_HEAD = {
+    "ForSequenceClassification": "classify",
+    "ForTokenClassification": "ner",
+    "ForQuestionAnswering": "answer",
+    "ForMaskedLM": "fill-mask",
+}
+# What `--help` says of the formats that results are written in.
+OUTPUT_HELP = """\
+  --output FILE; the name tells the format (.jsonl, .json, .csv, .tsv, .parquet, else text), or --format does. Without
+  it, text on a terminal and JSON lines elsewhere. The columns of a table that was read are kept; what would replace
+  one is called predicted_... instead.
+"""
 
 
 class Command(NamedTuple):
@@ -83,6 +102,31 @@ def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"num_threads": arguments.threads}
 
 
+def loaded_task(name: str, arguments: argparse.Namespace) -> Any:
+    """Return a task over the checkpoint that the options of `add_model` choose.
+
+    Raises:
+        InputError: if it was trained for another task; heads of several tasks have tensors of the same names.
+    """
+    from ..errors import InputError
+    from ..tasks import pipeline
+
+    task = pipeline(name, model=arguments.model, batch_size=arguments.batch_size, **model_arguments(arguments))
+    wanted = _COMMAND_OF_HEAD.get(task.head)
+    trained = getattr(task.model.config, "architectures", None) if wanted else None
+    for architecture in map(str, trained or ()):
+        for head, command in _COMMAND_OF_HEAD.items():
+            if architecture.endswith(head) and command != wanted:
+                raise InputError(f"{arguments.model} is a {architecture}, made for `bertcpp {command}`")
+    return task
+
+
+def limit_of(task: Any, arguments: argparse.Namespace) -> int | None:
+    """Return how many tokens a text may have: what --max-length says, the tokenizer, or the model's positions."""
+    limits = [getattr(arguments, "max_length", None), task.tokenizer.model_max_length, task._max_length]
+    return min((int(limit) for limit in limits if limit is not None), default=None)
+
+
 def add_input(parser: argparse.ArgumentParser, what: str = "text", columns: bool = True) -> Any:
     """Add the texts as arguments, and the options that name a file and a column instead; return their group."""
     parser.add_argument("texts", nargs="*", metavar=what.upper(), help=f"a {what}; or use --file, or standard input")
@@ -109,15 +153,16 @@ def add_output(parser: argparse.ArgumentParser, formats: tuple[str, ...], told: 
             )
 
 
-def add_limits(parser: argparse.ArgumentParser) -> None:
-    """Add what happens to texts that are too long."""
+def add_limits(parser: argparse.ArgumentParser, windows: bool = True) -> None:
+    """Add what happens to texts that are too long; `windows` where they may be taken in overlapping ones."""
+    more, told = (("window",), "refuse, or compute in windows") if windows else ((), "or refuse")
     group = parser.add_argument_group("long texts")
     group.add_argument("--max-length", type=positive, metavar="N", help="tokens that stay of a text")
     group.add_argument(
         "--on-overflow",
-        choices=("truncate", "warn", "error", "window"),
+        choices=("truncate", "warn", "error", *more),
         default="warn",
-        help="longer texts: cut silently, cut and say so, refuse, or compute in windows (default: %(default)s)",
+        help=f"longer texts: cut silently, cut and say so, {told} (default: %(default)s)",
     )
 
 
@@ -194,3 +239,10 @@ def opened_text(path: str) -> Iterator[Callable[[str], None]]:
 def show_progress(arguments: argparse.Namespace) -> bool | None:
     """Return what `Progress` takes: no bar where it would run through results on the same terminal."""
     return False if arguments.quiet or (arguments.output == "-" and sys.stdout.isatty()) else None
+
+
+def style_of_output(arguments: argparse.Namespace) -> Style:
+    """Return what suits the output: a terminal's colours and width, or none."""
+    from .terminal import Style, style_of
+
+    return style_of(sys.stdout) if arguments.output == "-" else Style()
