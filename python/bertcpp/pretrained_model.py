@@ -47,7 +47,8 @@ class PreTrainedModel:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if cls.config_class.model_type:
+        # A class that names its family is the family's; one that a user derives from it is not.
+        if "config_class" in vars(cls) and cls.config_class.model_type:
             cls._families[cls.config_class.model_type] = cls
 
     def __init__(
@@ -192,7 +193,7 @@ class PreTrainedModel:
             UnknownArchitectureError: it is of another family.
         """
         own = cls._families.get(config.model_type)
-        if own is cls or config.model_type in cls._also_reads:
+        if (own is not None and issubclass(cls, own)) or config.model_type in cls._also_reads:
             return cls
         remedy = (
             f"use {own.__name__} or {cls._auto}" if own is not None else f"known are {', '.join(sorted(cls._families))}"

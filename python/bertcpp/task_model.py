@@ -65,7 +65,7 @@ class TaskModel(PreTrainedModel):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         family = cls.config_class.model_type
-        if family:
+        if family and "config_class" in vars(cls):
             cls._also_reads = cls.config_class._same_fields
             cls._arguments = _arguments(cls._task, family)
             cls._named_only = (*cls._named_only, *(["token_type_ids"] if family == "mpnet" else []))

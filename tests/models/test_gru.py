@@ -99,6 +99,17 @@ def test_same_sequence_same_bits(rng: np.random.Generator) -> None:
             assert finals[:, row].tobytes() == alone[index][1][:, 0].tobytes()
 
 
+def test_one_gru_in_many_threads(rng: np.random.Generator) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    gru = ours_of(random_gru(rng, (12, 20), num_layers=2, bidirectional=True))
+    batches = [rng.standard_normal((length, 12)).astype(np.float32) for length in range(1, 60)]
+    expected = [gru(x, offsets([len(x)]))[0].tobytes() for x in batches]
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda x: gru(x, offsets([len(x)]), num_threads=2)[0].tobytes(), batches)
+    assert list(answers) == expected
+
+
 PROGRAM = """
 import sys
 import numpy as np

@@ -258,6 +258,30 @@ def test_relatives_read_each_other(saved_as: str, tmp_path: Path, rng: np.random
     assert np.array_equal(model(ids).logits, ours.ours(ids).logits)
 
 
+def test_a_class_of_the_users_own(tmp_path: Path, rng: np.random.Generator) -> None:
+    class Scores(bertcpp.BertForSequenceClassification):
+        def forward(self, *args: Any, **named: Any) -> Any:
+            return super().forward(*args, **named).logits.max(axis=1)
+
+    ours = bert("SequenceClassification", tmp_path)
+    ids = rng.integers(5, 97, (2, 9))
+    model = Scores.from_pretrained(tmp_path)
+    assert type(model) is Scores
+    assert np.array_equal(model(ids), ours.ours(ids).logits.max(axis=1))
+    automatic = bertcpp.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert type(automatic) is bertcpp.BertForSequenceClassification
+
+
+def test_one_model_in_many_threads(tmp_path: Path, rng: np.random.Generator) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = bert("MaskedLM", tmp_path).ours
+    batches = [rng.integers(5, 97, (3, length)) for length in range(2, 42)]
+    expected = [model(ids).logits.tobytes() for ids in batches]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda ids: model(ids).logits.tobytes(), batches)) == expected
+
+
 def test_automatic_classes_choose_as_transformers_do() -> None:
     from transformers.models.auto import modeling_auto
 
