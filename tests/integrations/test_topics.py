@@ -112,7 +112,7 @@ def test_saved_topics_are_used_again(
         again = BERTopic.load(path)
         assert isinstance(again.embedding_model, type(model))
     else:
-        topics.save(path, serialization=serialization, save_embedding_model=False)
+        topics.save(path, serialization=serialization)
         again = BERTopic.load(path, embedding_model=model)
         assert again.embedding_model is model
     assert len(again.transform(texts[:5])[0]) == 5

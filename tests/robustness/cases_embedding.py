@@ -203,6 +203,8 @@ CASES: list[Case] = [
     Raises("a limit of 0", lambda w: setattr(w.encoder(), "max_seq_length", 0), ValueError, "0"),
     Raises("a limit in a word", lambda w: setattr(w.encoder(), "max_seq_length", "long"), ValueError, "long"),
     # Inputs.
+    Raises("embedding a number for BERTopic", lambda w: w.encoder().embed(3), InputError, "inputs is of type int"),
+    Raises("no word for BERTopic", lambda w: w.encoder().embed_words(["a", None]), InputError, r"inputs\[1\] is None"),
     encode("None", InputError, "inputs is of type NoneType", None),
     encode("a number", InputError, "inputs is of type int", 7),
     encode("bytes", InputError, "", b"the cat"),
