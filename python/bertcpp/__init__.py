@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         XLMRobertaConfig,
     )
     from .embedding import SentenceTransformer
+    from .late_interaction import MultiVectorEncoder
     from .modeling import (
         AutoModel,
         BertModel,
@@ -239,6 +240,7 @@ __all__ = [
     "MPNetModel",
     "MPNetTokenizer",
     "MPNetTokenizerFast",
+    "MultiVectorEncoder",
     "PreTrainedModel",
     "PreTrainedTokenizer",
     "PreTrainedTokenizerFast",
@@ -278,6 +280,7 @@ __all__ = [
 
 _MODULES = {
     "CrossEncoder": "reranking",
+    "MultiVectorEncoder": "late_interaction",
     "SentenceTransformer": "embedding",
     "SparseEncoder": "sparse_encoding",
 }

@@ -91,8 +91,8 @@ class Pooling:
 class Dense:
     """A linear layer with an activation on pooled vectors: `[B, in_features]` to `[B, out_features]`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read `config.json` and the weights of `folder`.
+    def __init__(self, folder: Path, level: str = "sentence_embedding") -> None:
+        """Read `config.json` and the weights of `folder`; the layer is for vectors of that level.
 
         Raises:
             ConfigError: if the configuration is missing, incomplete or contradicts the weights.
@@ -103,7 +103,7 @@ class Dense:
         config = checkpoints.read_json(path)
         self.in_features = _positive_int(config, "in_features", path)
         self.out_features = _positive_int(config, "out_features", path)
-        _only_sentence_embeddings(config, path)
+        _only_of_level(config, path, level)
         activation = engine_activation(config.get("activation_function", "torch.nn.modules.activation.Tanh"), path)
         tensors = checkpoints.read_tensors(folder)
         shape = (self.out_features, self.in_features)
@@ -288,15 +288,15 @@ def _read_pooling(folder: Path) -> Pooling:
     return Pooling(tuple(_ENGINE_NAMES[mode] for mode in modes), bool(config.get("include_prompt", True)), dimension)
 
 
-def read_head(kind: str, folder: Path) -> Head:
-    """Read a module that follows pooling: a `Dense`, `LayerNorm` or `Normalize`."""
+def read_head(kind: str, folder: Path, level: str = "sentence_embedding") -> Head:
+    """Read a module on vectors of a level: a `Dense`, `LayerNorm` or `Normalize`."""
     if kind == "Dense":
-        return Dense(folder)
+        return Dense(folder, level)
     if kind == "LayerNorm":
         return LayerNorm(folder)
     path = folder / "config.json"  # Normalize has one only since it can be told what to normalize
     if path.is_file():
-        _only_sentence_embeddings(checkpoints.read_json(path), path)
+        _only_of_level(checkpoints.read_json(path), path, level)
     return Normalize()
 
 
@@ -329,10 +329,10 @@ def encoder_settings(
     return folder, {}
 
 
-def _only_sentence_embeddings(config: dict[str, Any], path: Path) -> None:
+def _only_of_level(config: dict[str, Any], path: Path, level: str) -> None:
     for key in ("module_input_name", "module_output_name"):
-        if config.get(key) not in (None, "sentence_embedding"):
-            raise UnsupportedFormatError(f"{path}: {key} {config[key]!r} is not 'sentence_embedding'; {_REMEDY}")
+        if config.get(key) not in (None, level):
+            raise UnsupportedFormatError(f"{path}: {key} {config[key]!r} is not {level!r}; {_REMEDY}")
 
 
 def engine_activation(name: Any, path: Any) -> str:
