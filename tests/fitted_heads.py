@@ -62,10 +62,20 @@ INFERENCE = [
     ("Add salt and simmer the soup.", "This example is sport.", 0),
     ("The train is late.", "This example is news.", 1),
 ]
+RELEVANCE = [
+    ("Where do cats sleep?", "Cats sleep on sofas and in boxes.", 1),
+    ("Where do cats sleep?", "Rome is in Italy.", 0),
+    ("Where is Rome?", "Rome is in Italy.", 1),
+    ("Where is Rome?", "Cats sleep on sofas and in boxes.", 0),
+    ("How big is Berlin?", "Berlin has 3.8 million inhabitants.", 1),
+    ("How big is Berlin?", "The soup needs salt.", 0),
+    ("What does the soup need?", "The soup needs salt.", 1),
+    ("What does the soup need?", "Berlin has 3.8 million inhabitants.", 0),
+]
 
 
 def save_all(minilm: Path, folder: Path) -> dict[str, Path]:
-    """Write a checkpoint for each task: reviews, names, answers, words, inference."""
+    """Write a checkpoint for each task: reviews, names, answers, words, inference, relevance."""
     model = bertcpp.AutoModel.from_pretrained(minilm)
     tokenizer = bertcpp.AutoTokenizer.from_pretrained(minilm)
     tensors = load_file(minilm / "model.safetensors")
@@ -94,7 +104,11 @@ def save_all(minilm: Path, folder: Path) -> dict[str, Path]:
 
     reviews = _fitted([pooled(text) for text, _ in REVIEWS], np.eye(2)[[label for _, label in REVIEWS]] * 8 - 4)
     inference = _fitted([pooled(a, b) for a, b, _ in INFERENCE], np.eye(3)[[label for *_, label in INFERENCE]] * 8 - 4)
+    relevance = _fitted(
+        [pooled(a, b) for a, b, _ in RELEVANCE], np.array([[label * 8.0 - 4] for *_, label in RELEVANCE])
+    )
     return {
+        "relevance": save("relevance", "BertForSequenceClassification", _named("classifier", relevance), ["relevance"]),
         "reviews": save("reviews", "BertForSequenceClassification", _named("classifier", reviews), ["bad", "good"]),
         "names": save("names", "BertForTokenClassification", _names_head(states), _LABELS),
         "answers": save("answers", "BertForQuestionAnswering", _answers_head(states)),
