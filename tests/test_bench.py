@@ -243,3 +243,15 @@ def test_processors_are_chosen_within_the_mask() -> None:
     assert set(machine.choose_cpus(len(allowed))) == allowed
     with pytest.raises(ValueError, match="may use"):
         machine.choose_cpus(len(allowed) + 1)
+
+
+def test_tasks_are_measured_beside_transformers(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    options = ("--models", "tiny", "--tasks", "fill-mask", "--batch-sizes", 1, 4, "--texts", 4, "--rounds", 1)
+    printed = run(sys.executable, "-m", "bench.tasks", *options, "--threads", 1, "--json", results)
+    rows = json.loads(results.read_text())["results"]
+    assert [row["batch_size"] for row in rows] == [1, 4]
+    for row in rows:
+        assert set(row["answers_per_second"]) == {"bertcpp", "transformers"}
+        assert row["ratio"] > 0
+    assert printed.count("fill-mask") == 2

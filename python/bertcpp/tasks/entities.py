@@ -107,7 +107,7 @@ def _groups(words: Sequence[Piece], labels: Mapping[int, str], tokenizer: PreTra
         {
             # What follows the first hyphen, whether B and I stand before it or not.
             "entity_group": labels[group[0].label].split("-", 1)[-1],
-            "score": float(np.mean([word.score for word in group])),
+            "score": float(group[0].score if len(group) == 1 else np.mean([word.score for word in group])),
             "word": tokenizer.convert_tokens_to_string([word.word for word in group]),
             "start": group[0].start,
             "end": group[-1].end,
