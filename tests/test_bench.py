@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -255,3 +256,12 @@ def test_tasks_are_measured_beside_transformers(tmp_path: Path) -> None:
         assert set(row["answers_per_second"]) == {"bertcpp", "transformers"}
         assert row["ratio"] > 0
     assert printed.count("fill-mask") == 2
+
+
+def test_pairs_a_second(tmp_path: Path) -> None:
+    options = ["--models", "tiny", "--pairs", 4, "--rounds", 1, "--batch-sizes", 1, 4, "--threads", 1]
+    printed = run(sys.executable, "-m", "bench.pairs", *options, "--json", tmp_path / "pairs.json")
+    assert re.findall(r"^tiny +(\d+) .* +[\d.]+x$", printed, re.MULTILINE) == ["1", "4"]
+    results = json.loads((tmp_path / "pairs.json").read_text())["results"]
+    assert [row["batch_size"] for row in results] == [1, 4]
+    assert all(rate > 0 for row in results for rate in row["pairs_per_second"].values())
