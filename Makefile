@@ -63,7 +63,7 @@ native: $(TOOLS)
 	$(WITH_TOOLS) cmake --build $(BUILD) -j $(JOBS)
 
 wheel: $(WHEEL_TOOLS)  ## build a portable wheel into wheelhouse/ and try it in a bare environment
-	PYTHON="$(PYTHON)" MODEL_PACKAGE="$(MODEL_PACKAGE)" tests/run_wheel.sh
+	BERTCPP_CUDA=OFF PYTHON="$(PYTHON)" MODEL_PACKAGE="$(MODEL_PACKAGE)" tests/run_wheel.sh
 
 sanitize: $(TEST_NEEDS) $(TOOLS)  ## run the native code and part of the suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHON="$(PYTHON)" JOBS="$(JOBS)" tests/run_sanitizers.sh
@@ -80,12 +80,15 @@ test-integrations: $(TOOLS)  ## test with LangChain, LlamaIndex, Haystack, Chrom
 symbols: $(TEST_NEEDS) $(TOOLS)  ## check in release, debug and sanitizer builds that each instruction set exports one symbol
 	$(WITH_TOOLS) $(PYTHON) -m pytest tests/test_symbols.py $(PYTEST_ARGS)
 
+cuda: $(TEST_NEEDS) $(TOOLS)  ## compile the CUDA part where nvcc is found, and run its tests, which need a GPU
+	PYTHON="$(PYTHON)" JOBS="$(JOBS)" CMAKE_ARGS="$(CMAKE_ARGS)" tests/run_cuda.sh
+
 lint: $(LINTERS)  ## run the checks of .pre-commit-config.yaml on every file: ruff, mypy, clang-format
 	$(WITH_TOOLS) pre-commit run --all-files
 
 format: $(LINTERS)  ## format Python and C++ sources in place
 	$(WITH_TOOLS) ruff check --fix --exit-zero -q && $(WITH_TOOLS) ruff format -q
-	git ls-files -z --cached --others --exclude-standard '*.cpp' '*.h' '*.inc' | $(WITH_TOOLS) xargs -0 -r clang-format -i
+	git ls-files -z --cached --others --exclude-standard '*.cpp' '*.cu' '*.h' '*.inc' | $(WITH_TOOLS) xargs -0 -r clang-format -i
 
 bench: $(BENCH_NEEDS) core  ## run the native benchmark and the comparison with the installed peers; writes tables and a plot
 	PYTHON="$(PYTHON)" BUILD="$(BUILD)" bench/run.sh
@@ -129,4 +132,4 @@ test-env: $(TOOLS)
 	$(PIP) install '.[lint]'
 	@touch $@
 
-.PHONY: help demo test test-env test-integrations install core native wheel sanitize no-avx neon symbols lint format bench bench-peers clean
+.PHONY: help demo test test-env test-integrations install core native wheel sanitize no-avx neon symbols cuda lint format bench bench-peers clean

@@ -46,6 +46,7 @@ for name in $instruction_sets; do
   grep -q " bertcpp_kernels_$name\$" <<<"$symbols" || fail "$extension lacks the $name kernels"
 done
 for file in py.typed _core.pyi; do [ -f "$contents/bertcpp/$file" ] || fail "$wheel lacks $file"; done
+[ -z "$(ls "$contents"/bertcpp/_cuda*.so 2>/dev/null)" ] || fail "$wheel carries the CUDA part"
 [ -z "$(find "$contents" -name '*.safetensors' -o -name '*.cpp')" ] || fail "$wheel carries weights or sources"
 [ "$(ls -d "$contents"/*/)" = "$(ls -d "$contents"/bertcpp*/)" ] || fail "$wheel installs more than bertcpp"
 

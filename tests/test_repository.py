@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ["runtime", "kernels", "layers", "models", "bindings"]  # a room includes itself and those before it
+ROOMS = ["runtime", "kernels", "layers", "models", "cuda", "bindings"]  # a room includes itself and those before it
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_TRACKED_BYTES = 1_000_000
-CPP_SUFFIXES = (".cpp", ".h", ".inc")
+CPP_SUFFIXES = (".cpp", ".cu", ".h", ".inc")
 
 
 def _project_files() -> list[Path]:
@@ -164,8 +164,16 @@ def test_nothing_is_vendored_and_nothing_large_is_tracked() -> None:
 
 
 def test_every_source_is_built() -> None:
-    built = (ROOT / "CMakeLists.txt").read_text() + (ROOT / "cmake/isa.cmake").read_text()
-    assert [relative(path) for path in ENGINE_FILES if path.suffix == ".cpp" and relative(path) not in built] == []
+    built = "".join(path.read_text() for path in [ROOT / "CMakeLists.txt", *(ROOT / "cmake").glob("*.cmake")])
+    sources = [path for path in ENGINE_FILES if path.suffix in (".cpp", ".cu")]
+    assert [relative(path) for path in sources if relative(path) not in built] == []
+
+
+def test_only_the_cuda_part_knows_cuda() -> None:
+    rooms = (ROOT / "csrc/cuda", ROOT / "tests/native")
+    elsewhere = [path for path in CPP_FILES if not any(path.is_relative_to(room) for room in rooms)]
+    allowed = ("csrc/bindings/cuda_module.cpp",)
+    assert matches(elsewhere, r'cuda_runtime\.h|cublas\w*|\bcuda[A-Z]\w+|"cuda/\w+\.h"', allowed=allowed) == []
 
 
 def test_the_installed_package_is_tested_where_make_test_says_so() -> None:

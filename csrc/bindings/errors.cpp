@@ -31,6 +31,10 @@ void translate_errors() {
       raise("WeightMismatchError", error);
     } catch (const InstructionSetError& error) {
       raise("InstructionSetError", error);
+    } catch (const DeviceMemoryError& error) {
+      raise("DeviceMemoryError", error);
+    } catch (const DeviceError& error) {
+      raise("DeviceError", error);
     }
   });
 }

@@ -41,4 +41,16 @@ class InstructionSetError : public Error {
   using Error::Error;
 };
 
+// A GPU that is not there, or that did not do what it was asked for.
+class DeviceError : public Error {
+ public:
+  using Error::Error;
+};
+
+// The memory of a GPU, or the host's that it reads, is used up.
+class DeviceMemoryError : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace bertcpp

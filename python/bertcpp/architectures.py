@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from . import devices
 from .checkpoints import open_weights
 from .configuration import AutoConfig, PretrainedConfig
 from .encoder_weights import collect, float32
@@ -358,6 +359,7 @@ def load_encoder(
     *,
     add_pooling_layer: bool = True,
     use_safetensors: bool | None = None,
+    where: devices.Target | None = None,
 ) -> tuple[_core.Encoder, InputLimits]:
     """Build the engine of a checkpoint's encoder.
 
@@ -366,6 +368,7 @@ def load_encoder(
         config: its configuration; None reads it.
         add_pooling_layer: False leaves the pooler out.
         use_safetensors: see `bertcpp.checkpoints.open_weights`.
+        where: the device and what it computes in; None is float32 on the processor.
 
     Returns:
         The engine, and what inputs are checked against.
@@ -374,6 +377,7 @@ def load_encoder(
         CheckpointError: files are missing, damaged or of an unknown kind.
         ConfigError: the configuration is impossible, or of a family that bertcpp does not compute.
         WeightMismatchError: the tensors do not fit it.
+        DeviceError, DeviceMemoryError: as `bertcpp.devices.encoder`.
 
     Example:
         >>> from bertcpp.architectures import load_encoder
@@ -382,8 +386,6 @@ def load_encoder(
         >>> engine.config["hidden_size"], limits.max_length
         (384, 512)
     """
-    from . import _core
-
     if config is None:
         config = AutoConfig.from_pretrained(folder)
     settings, limits = engine_config(config), input_limits(config)
@@ -392,7 +394,7 @@ def load_encoder(
         settings["has_pooler"] = "pooler.weight" in arrays
         try:
             with weights.released_while_read(packed):
-                engine = _core.Encoder(settings, arrays)
+                engine = devices.encoder(settings, arrays, where)
         except ConfigError as error:
             raise ConfigError(f"{_where(config) or f'{folder}: '}{error}") from error
     return engine, limits

@@ -53,7 +53,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
 
     Args:
         model_name_or_path: a folder, a hub name, or the name of an installed package that carries a checkpoint.
-        device: `"cpu"` or None; there is no other.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"` ..., or `"auto"` for a GPU where one works; None is the processor.
         prompts: texts to put before inputs, by name; they take precedence over those of the checkpoint.
         default_prompt_name: the prompt of every call that names none.
         similarity_fn_name: `cosine`, `dot`, `euclidean` or `manhattan`; None takes the checkpoint's, or `cosine`.
@@ -63,7 +63,8 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         local_files_only: never ask the hub.
         token: the hub's access token.
         truncate_dim: leading dimensions of embeddings to keep; None takes the checkpoint's, or all.
-        model_kwargs: `torch_dtype` or `dtype` (float32 only) and `attn_implementation` (without effect) are accepted.
+        model_kwargs: `dtype` or `torch_dtype` (float32; on a GPU float16 and bfloat16, too); `attn_implementation` is
+            accepted and without effect.
         processor_kwargs: keywords for the tokenizer, such as `model_max_length`; `tokenizer_kwargs` is the older name.
         config_kwargs: fields that replace those of the checkpoint's `config.json`.
         backend: accepted for `"torch"`, the default elsewhere; the engine is bertcpp's.
@@ -134,7 +135,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
             precision: `"float32"`, or the other ones of `quantize_embeddings`, with ranges read off this result.
             convert_to_numpy: False gives a list of PyTorch tensors (which needs torch).
             convert_to_tensor: True gives one PyTorch tensor (which needs torch).
-            device: `"cpu"` or None; a list of them encodes in as many worker processes.
+            device: None or the model's own; a list of it encodes in as many worker processes.
             normalize_embeddings: bring vectors to length 1, after truncating them.
             truncate_dim: leading dimensions to keep; None means `self.truncate_dim`.
             pool: worker processes of `start_multi_process_pool` to compute in.
@@ -185,7 +186,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         if pool is not None or workers_asked:
             blocks = self._in_workers(texts, total, request, pool, device, chunk_size)
         else:
-            check_device(device)
+            check_device(device, self.device)
             blocks = self._in_process(texts, request, self._threads(num_threads))
         rows, items = Rows(total), []
         for block in self._watched(blocks, progress, self._overflow_mode(on_overflow)):

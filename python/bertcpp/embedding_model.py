@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 import numpy as np
 
 from . import _core, checkpoints
+from .devices import Device, Target, resolve, target
 from .pooling import read_settings
 from .sentence_encoder import SentenceEncoder
 from .similarity import SimilarityFunction
@@ -23,16 +24,15 @@ if TYPE_CHECKING:
     from .tokenization import PreTrainedTokenizer
 
 __all__ = [
-    "Device",
     "EmbeddingModel",
     "OnOverflow",
     "check_device",
-    "check_model_kwargs",
     "checked_count",
     "checked_dimensions",
     "checked_stride",
     "checked_threads",
     "chosen_prompt",
+    "chosen_target",
     "merged_prompts",
     "one_of",
     "renamed",
@@ -48,14 +48,6 @@ _WITHOUT_EFFECT = ("attn_implementation", "low_cpu_mem_usage", "use_safetensors"
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Device(str):
-    """Where a model computes: the string `"cpu"`, with the attribute `type` of a `torch.device`."""
-
-    __slots__ = ()
-
-    type = "cpu"
 
 
 def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -87,14 +79,14 @@ def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
     return value
 
 
-def check_device(device: Any) -> None:
-    """Take None, `"cpu"` and what prints like it.
+def check_device(device: Any, own: Device) -> None:
+    """Take None and the device that a model is on.
 
     Raises:
         ValueError: if another device is asked for.
     """
-    if device is not None and str(device) not in ("cpu", "cpu:0"):
-        raise ValueError(f"device {str(device)!r} is not known: bertcpp computes on the CPU; pass 'cpu' or nothing")
+    if device is not None and resolve(device) != own:
+        raise ValueError(f"device is {str(device)!r}, but this model is on {str(own)!r}; move it with to()")
 
 
 def checked_stride(value: Any, max_length: int) -> int:
@@ -198,8 +190,7 @@ class EmbeddingModel:
         num_threads: int | None = None,
         on_overflow: OnOverflow = "warn",
     ) -> None:
-        check_device(device)
-        check_model_kwargs(model_kwargs or {})
+        self._where = chosen_target(device, model_kwargs or {})
         if backend != "torch":
             raise ValueError(f"backend {backend!r} is not known: the engine is bertcpp's own; leave the argument out")
         self.on_overflow = one_of("on_overflow", on_overflow, ON_OVERFLOW)
@@ -220,7 +211,7 @@ class EmbeddingModel:
                 stacklevel=3,
             )
         self._load_arguments = (self._folder, dict(processor_kwargs or {}), dict(config_kwargs or {}))
-        self._encoder = SentenceEncoder.load(*self._load_arguments)
+        self._encoder = SentenceEncoder.load(*self._load_arguments, self._where)
         self._max_seq_length = self._checked_length(self._encoder.stated_length)
         self.prompts = merged_prompts(prompts, settings)
         self.default_prompt_name = default_prompt_name or settings.get("default_prompt_name")
@@ -268,16 +259,22 @@ class EmbeddingModel:
 
     @property
     def device(self) -> Device:
-        """Where the model computes: `"cpu"`, with the attribute `type` of a `torch.device`."""
-        return Device("cpu")
+        """Where the model computes: `"cpu"` or `"cuda:0"`, with `type` and `index` as a `torch.device` has them."""
+        return self._where.device
 
     def to(self, device: Any) -> EmbeddingModel:
-        """Return the model: it is on the CPU and stays there.
+        """Move the model to a device, for which the checkpoint is read again, and return it.
 
         Raises:
-            ValueError: if another device is asked for.
+            ValueError: if there is no such device.
+            DeviceError: if something is missing to compute on it.
         """
-        check_device(device)
+        where = target(device, None, self._where)
+        if where != self._where:
+            pooling = self._encoder.pooling
+            self._encoder = SentenceEncoder.load(*self._load_arguments, where)
+            self._encoder.pooling = pooling
+            self._where = where
         return self
 
     def eval(self) -> EmbeddingModel:
@@ -361,7 +358,8 @@ class EmbeddingModel:
         this guards its entry with `if __name__ == "__main__":`, as processes are spawned.
 
         Args:
-            target_devices: one `"cpu"` for each process; None starts four, or as many as there are processors.
+            target_devices: the model's device for each process, once or more; None starts four, or as many as there
+                are processors.
 
         Returns:
             the pool, for `encode(..., pool=pool)` and `stop_multi_process_pool(pool)`.
@@ -370,14 +368,14 @@ class EmbeddingModel:
             ValueError: if another device is asked for.
         """
         cpus = _core.available_cpus()
-        devices = ["cpu"] * min(4, cpus) if target_devices is None else list(target_devices)
+        devices = [self.device] * min(4, cpus) if target_devices is None else list(target_devices)
         for device in devices:
-            check_device(device)
+            check_device(device, self.device)
         if not devices:
-            raise ValueError("target_devices is empty; name one 'cpu' for each process, or pass None")
+            raise ValueError(f"target_devices is empty; name one {str(self.device)!r} for each process, or pass None")
         from . import workers  # the modules behind it are not loaded for those who want no processes
 
-        build = functools.partial(SentenceEncoder.load, *self._load_arguments)
+        build = functools.partial(SentenceEncoder.load, *self._load_arguments, self._where)
         return workers.start(build, len(devices), max(1, cpus // len(devices)))
 
     @staticmethod
@@ -403,7 +401,7 @@ def _restored(cls: type[EmbeddingModel], state: dict[str, Any]) -> EmbeddingMode
     """Make a pickled model anew: weights are mapped again from the same files."""
     model = cls.__new__(cls)
     model.__dict__.update(state)
-    model._encoder = SentenceEncoder.load(*model._load_arguments)
+    model._encoder = SentenceEncoder.load(*model._load_arguments, model._where)
     return model
 
 
@@ -419,17 +417,19 @@ def merged_prompts(given: dict[str, str] | None, settings: dict[str, Any]) -> di
     return {"query": "", "document": ""} | saved | dict(given or {})
 
 
-def check_model_kwargs(arguments: dict[str, Any]) -> None:
-    """Take what changes nothing here.
+def chosen_target(device: Any, model_kwargs: dict[str, Any]) -> Target:
+    """Return where to compute and in what; take what changes nothing here.
 
     Raises:
         ValueError: if something else is asked for.
+        DeviceError: if something is missing to compute on the device.
     """
-    for name, value in arguments.items():
+    dtype = None
+    for name, value in model_kwargs.items():
         if name in ("dtype", "torch_dtype"):
-            if value is not None and str(value).removeprefix("torch.") not in ("float32", "float", "auto"):
-                raise ValueError(f"model_kwargs[{name!r}] is {value}, but bertcpp computes in float32; leave it out")
+            dtype = value if dtype is None else dtype
         elif name not in _WITHOUT_EFFECT:
             raise ValueError(
                 f"model_kwargs[{name!r}] is not known; bertcpp takes dtype and {', '.join(_WITHOUT_EFFECT)}"
             )
+    return target(device, dtype)

@@ -21,6 +21,8 @@ place: code that catches `OSError` around `from_pretrained` or `ValueError` arou
         SequenceTooLongError
         MaskError
       InstructionSetError (RuntimeError)
+      DeviceError (RuntimeError)
+        DeviceMemoryError (MemoryError)
       MissingDependencyError (ImportError)
 """
 
@@ -33,6 +35,8 @@ __all__ = [
     "CheckpointNotFoundError",
     "ConfigError",
     "CorruptCheckpointError",
+    "DeviceError",
+    "DeviceMemoryError",
     "InputError",
     "InputTypeError",
     "InstructionSetError",
@@ -123,6 +127,14 @@ class MaskError(InputError):
 
 class InstructionSetError(BertcppError, RuntimeError):
     """An instruction set was asked for that this build or this processor does not have."""
+
+
+class DeviceError(BertcppError, RuntimeError):
+    """A GPU that is not there, or that did not do what it was asked for; the message says what is missing."""
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """The memory of a GPU is used up; the model still works, with smaller batches."""
 
 
 class MissingDependencyError(BertcppError, ImportError):

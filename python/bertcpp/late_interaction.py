@@ -96,7 +96,7 @@ class MultiVectorEncoder(TextModel):
         options = {**parts.tokenizer_options, **tokenizer_options}
         config = AutoConfig.from_pretrained(parts.encoder, **config_options)
         tokenizer = register_prefixes(AutoTokenizer.from_pretrained(parts.encoder, **options), parts.prefixes)
-        core, limits = architectures.load_encoder(parts.encoder, config, add_pooling_layer=False)
+        core, limits = architectures.load_encoder(parts.encoder, config, add_pooling_layer=False, where=self._where)
         self._encoder = SentenceEncoder(core, limits, tokenizer, Modules(parts.encoder, Pooling(("mean",))))
         width = self._encoder.dimension
         for head in parts.heads:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from . import architectures, checkpoints
+from . import architectures, checkpoints, devices
 from .arrays import as_torch_tensor, is_torch_tensor
 from .configuration import AutoConfig, PretrainedConfig
 from .errors import InputError, UnknownArchitectureError
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from .packing import PackedBatch
+    from . import _core
+    from .packing import InputLimits, PackedBatch
 
 __all__ = ["EnginePass", "PreTrainedModel"]
 
@@ -32,9 +33,9 @@ _WITHOUT_EFFECT = frozenset({"attn_implementation", "low_cpu_mem_usage", "trust_
 class PreTrainedModel:
     """What all models share: loading, the call into the engine and the way back.
 
-    Models compute in float32 on the CPU and are safe to call from any number of threads at once. NumPy arrays and
-    nested lists in give NumPy arrays out; if any input is a PyTorch tensor, tensors come out. Pickling a model keeps
-    where its checkpoint lies, not the weights.
+    Models compute on the CPU or on a GPU (see docs/cuda.md), return float32, and are safe to call from any number of
+    threads at once. NumPy arrays and nested lists in give NumPy arrays out; if any input is a PyTorch tensor, tensors
+    come out. Pickling a model keeps where its checkpoint lies, not the weights.
     """
 
     config_class: ClassVar[type[PretrainedConfig]] = PretrainedConfig
@@ -59,6 +60,7 @@ class PreTrainedModel:
         use_safetensors: bool | None = None,
         add_pooling_layer: bool = True,
         num_threads: int | None = None,
+        where: devices.Target | None = None,
     ) -> None:
         if folder is None:
             raise TypeError(
@@ -68,9 +70,8 @@ class PreTrainedModel:
         self.num_threads = num_threads
         self.config = config
         self._source = (folder, use_safetensors)
-        self._core, limits = architectures.load_encoder(
-            folder, config, add_pooling_layer=add_pooling_layer and self._pools, use_safetensors=use_safetensors
-        )
+        self._where = where or devices.Target()
+        self._core, limits = self._load_core(self._where, add_pooling_layer and self._pools)
         self._packer = Packer(limits)
         self._settings = self._core.config
         self._has_pooler = bool(self._settings["has_pooler"])
@@ -113,9 +114,11 @@ class PreTrainedModel:
             revision: a branch, tag or commit of the hub.
             subfolder: the folder inside the checkpoint.
             use_safetensors: True takes only safetensors, False only PyTorch's files, None the former where they exist.
-            dtype: the dtype to compute in, float32; None and "auto" mean the same, whatever the weights are stored in.
+            dtype: the dtype to compute in: float32, which None and "auto" mean too, whatever the weights are stored in;
+                on a GPU also float16, bfloat16 and "tf32".
             torch_dtype: the older name of `dtype`.
-            device: "cpu" or None.
+            device: "cpu", "cuda", "cuda:1" ..., or "auto" for a GPU where one works; None is the processor. See
+                docs/cuda.md.
             num_threads: threads of one call; None takes what `bertcpp.set_num_threads` says.
             add_pooling_layer: False leaves the pooler out.
             overrides: fields of the configuration to change, such as ``output_hidden_states=True``. Arguments of
@@ -128,6 +131,8 @@ class PreTrainedModel:
             UnknownArchitectureError: the checkpoint is of another family than this class.
             WeightMismatchError: the tensors do not fit the configuration.
             InputError: a dtype or a device is asked for that bertcpp does not compute in.
+            DeviceError: a GPU is asked for, and it, its driver or the part of bertcpp that computes on it is missing.
+            DeviceMemoryError: the GPU's memory is used up.
             TypeError: an argument is not one of those above, and no field of the configuration.
 
         Example:
@@ -136,9 +141,7 @@ class PreTrainedModel:
             >>> model([[101, 7592, 102]]).last_hidden_state.shape
             (1, 3, 384)
         """
-        _check_dtype(dtype if dtype is not None else torch_dtype)
-        if device is not None and not _is_cpu(device):
-            raise InputError(f"device is {device!r}, but bertcpp computes on the CPU; leave it out")
+        where = devices.target(device, torch_dtype if dtype is None else dtype)
         folder = checkpoints.locate(
             pretrained_model_name_or_path,
             cache_dir=cache_dir,
@@ -159,6 +162,7 @@ class PreTrainedModel:
             use_safetensors=use_safetensors,
             add_pooling_layer=add_pooling_layer,
             num_threads=num_threads,
+            where=where,
             **options,
         )
 
@@ -212,7 +216,14 @@ class PreTrainedModel:
             "use_safetensors": self._source[1],
             "add_pooling_layer": self._has_pooler,
             "num_threads": self._num_threads,
+            "where": self._where,
         }
+
+    def _load_core(self, where: devices.Target, add_pooling_layer: bool) -> tuple[_core.Encoder, InputLimits]:
+        folder, use_safetensors = self._source
+        return architectures.load_encoder(
+            folder, self.config, add_pooling_layer=add_pooling_layer, use_safetensors=use_safetensors, where=where
+        )
 
     def num_parameters(self) -> int:
         """How many weights the model has, its tables and its pooler included."""
@@ -242,9 +253,9 @@ class PreTrainedModel:
         self._num_threads = None if value is None else int(value)
 
     @property
-    def device(self) -> str:
-        """Always ``"cpu"``."""
-        return "cpu"
+    def device(self) -> devices.Device:
+        """Where the model computes: ``"cpu"`` or ``"cuda:0"``, with the attributes of a ``torch.device``."""
+        return self._where.device
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
@@ -266,23 +277,37 @@ class PreTrainedModel:
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Return the model for the device ``"cpu"`` and the dtype float32, as strings or as torch's objects.
+        """Move the model to a device, a dtype, or both, as strings or as torch's objects, and return it.
+
+        The checkpoint is read again where that is another one. Calls that are under way end where they began.
 
         Raises:
-            InputError: for another device or dtype.
+            InputError, DeviceError, DeviceMemoryError: as `from_pretrained`; the model stays as it is.
         """
-        for value in (*args, *kwargs.values()):
-            if value is not None and not isinstance(value, bool) and not _is_cpu(value) and not _is_float32(value):
-                raise InputError(f"bertcpp computes in float32 on the CPU; to({value!r}) is not supported")
+        wanted = [value for value in (*args, *kwargs.values()) if value is not None and not isinstance(value, bool)]
+        dtypes = [value for value in wanted if devices.is_dtype(value)]
+        places = [value for value in wanted if not devices.is_dtype(value)]
+        where = devices.target(places[0] if places else None, dtypes[0] if dtypes else None, self._where)
+        if where != self._where:
+            self._core, _ = self._load_core(where, self._has_pooler)
+            self._where = where
         return self
 
     def cpu(self) -> Self:
-        """Return the model: it is on the CPU."""
-        return self
+        """Move the model to the processor, where it computes in float32, and return it."""
+        return self.to("cpu", "float32")
+
+    def cuda(self, device: int | None = None) -> Self:
+        """Move the model to a GPU and return it; see `to`."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
 
     def float(self) -> Self:
-        """Return the model: it computes in float32."""
-        return self
+        """Let the model compute in float32, and return it."""
+        return self.to("float32")
+
+    def half(self) -> Self:
+        """Let the model compute in float16, and return it; see `to`."""
+        return self.to("float16")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute hidden states; see `forward`."""
@@ -377,19 +402,3 @@ def _load(
 
 def _unchanged(value: Any) -> Any:
     return value
-
-
-def _is_cpu(value: Any) -> bool:
-    return str(value) in ("cpu", "cpu:0")
-
-
-def _is_float32(value: Any) -> bool:
-    return str(value).removeprefix("torch.") in ("float32", "float", "<class 'numpy.float32'>")
-
-
-def _check_dtype(dtype: Any) -> None:
-    if dtype is not None and not _is_float32(dtype) and str(dtype) != "auto":
-        raise InputError(
-            f"dtype is {dtype!r}, but bertcpp computes in float32, whatever the weights are stored in; pass "
-            '"float32", "auto" or None'
-        )

@@ -52,7 +52,7 @@ class CrossEncoder(MtebModel, TextModel):
         max_length: tokens that stay of a pair; None takes the tokenizer's limit, or the encoder's.
         activation_fn: what `predict` applies to the logits: a function, or the dotted name of one of torch.nn's; None
             takes the checkpoint's, else the sigmoid for one label and nothing for several.
-        device: `"cpu"` or None; there is no other.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"` ..., or `"auto"` for a GPU where one works; None is the processor.
         prompts: texts to put before a pair's first text, by name.
         default_prompt_name: the prompt of every call that names none.
         cache_folder: where hub checkpoints are kept; None means the hub's own cache.
@@ -128,7 +128,9 @@ class CrossEncoder(MtebModel, TextModel):
         options = {**(settings.get("processor_kwargs", settings.get("tokenizer_args")) or {}), **tokenizer_options}
         config = AutoConfig.from_pretrained(folder, **config_options)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        self._model = AutoModelForSequenceClassification.from_pretrained(folder, config=config)
+        self._model = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, device=self._where.device, dtype=self._where.dtype
+        )
         self._packer = TextPacker(tokenizer, architectures.input_limits(config))
         stated = options.get("model_max_length", settings.get("max_seq_length"))
         return None if stated is None else checked_count("max_length", stated, 1)
@@ -219,7 +221,7 @@ class CrossEncoder(MtebModel, TextModel):
             apply_softmax: apply the softmax over labels after the activation.
             convert_to_numpy: False gives a list of PyTorch tensors (which needs torch).
             convert_to_tensor: True gives one PyTorch tensor (which needs torch).
-            device: `"cpu"` or None.
+            device: None or the model's own.
             pool: None; there are no worker processes.
             chunk_size: accepted and without effect, as there are no worker processes.
             on_overflow: see the class; None means `self.on_overflow`.
@@ -306,7 +308,7 @@ class CrossEncoder(MtebModel, TextModel):
             apply_softmax: apply the softmax over labels.
             convert_to_numpy: accepted; scores are Python floats.
             convert_to_tensor: accepted; scores are Python floats.
-            device: `"cpu"` or None.
+            device: None or the model's own.
             pool: None.
             chunk_size: without effect.
             **options: `on_overflow`, `stride`, `window_pooling` and `num_threads` of `predict`.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core, architectures
+from . import _core, architectures, devices
 from .batching import Tokens, splits, token_budget
 from .configuration import AutoConfig
 from .errors import ConfigError
@@ -84,13 +84,20 @@ class SentenceEncoder:
         self.stated_length = limits.max_length
 
     @classmethod
-    def load(cls, folder: Path, tokenizer_options: dict[str, Any], config_options: dict[str, Any]) -> SentenceEncoder:
+    def load(
+        cls,
+        folder: Path,
+        tokenizer_options: dict[str, Any],
+        config_options: dict[str, Any],
+        where: devices.Target | None = None,
+    ) -> SentenceEncoder:
         """Load a checkpoint's folder; one without modules.json gets mean pooling.
 
         Args:
             folder: where the checkpoint lies.
             tokenizer_options: keywords for the tokenizer, which take precedence over the checkpoint's.
             config_options: fields that replace those of config.json.
+            where: the device and what it computes in; None is float32 on the processor.
 
         Raises:
             CheckpointError: if a file is missing, damaged, or of a kind that is not read.
@@ -106,7 +113,7 @@ class SentenceEncoder:
         if modules.lower_case:
             tokenizer = lower_cased(tokenizer)
         config = AutoConfig.from_pretrained(modules.encoder, **config_options)
-        core, limits = architectures.load_encoder(modules.encoder, config, add_pooling_layer=False)
+        core, limits = architectures.load_encoder(modules.encoder, config, add_pooling_layer=False, where=where)
         encoder = cls(core, limits, tokenizer, modules)
         encoder.stated_length = min(tokenizer.model_max_length if stated is None else stated, encoder.max_length)
         return encoder

@@ -91,7 +91,9 @@ class SparseEncoder(TextModel):
         options = {**(settings.get("processor_kwargs", settings.get("tokenizer_args")) or {}), **tokenizer_options}
         config = AutoConfig.from_pretrained(folder, **config_options)
         self._packer = TextPacker(AutoTokenizer.from_pretrained(folder, **options), architectures.input_limits(config))
-        self._model = AutoModelForMaskedLM.from_pretrained(folder, config=config)
+        self._model = AutoModelForMaskedLM.from_pretrained(
+            folder, config=config, device=self._where.device, dtype=self._where.dtype
+        )
         stated = options.get("model_max_length", settings.get("max_seq_length"))
         return None if stated is None else checked_count("max_seq_length", stated, 1)
 

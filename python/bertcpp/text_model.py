@@ -10,15 +10,15 @@ import numpy as np
 
 from . import _core, architectures, checkpoints
 from .batching import Progress, chunks, length_of, splits, token_budget
+from .devices import Device, target
 from .embedding_model import (
     ON_OVERFLOW,
-    Device,
     check_device,
-    check_model_kwargs,
     checked_count,
     checked_stride,
     checked_threads,
     chosen_prompt,
+    chosen_target,
     merged_prompts,
     one_of,
 )
@@ -85,8 +85,7 @@ class TextModel:
         on_overflow: OnOverflow = "warn",
     ) -> None:
         """Find the checkpoint, read its settings and load it."""
-        check_device(device)
-        check_model_kwargs(model_kwargs or {})
+        self._where = chosen_target(device, model_kwargs or {})
         if backend != "torch":
             raise ValueError(f"backend {backend!r} is not known: the engine is bertcpp's own; leave the argument out")
         self.on_overflow = one_of("on_overflow", on_overflow, ON_OVERFLOW)
@@ -135,16 +134,23 @@ class TextModel:
 
     @property
     def device(self) -> Device:
-        """Where the model computes: `"cpu"`, with the attribute `type` of a `torch.device`."""
-        return Device("cpu")
+        """Where the model computes: `"cpu"` or `"cuda:0"`, with `type` and `index` as a `torch.device` has them."""
+        return self._where.device
 
     def to(self, device: Any) -> TextModel:
-        """Return the model: it is on the CPU and stays there.
+        """Move the model to a device, for which the checkpoint is read again, and return it.
 
         Raises:
-            ValueError: if another device is asked for.
+            ValueError: if there is no such device.
+            DeviceError: if something is missing to compute on it.
         """
-        check_device(device)
+        before, self._where = self._where, target(device, None, self._where)
+        if before != self._where:
+            try:
+                self._load(*self._arguments)
+            except BaseException:
+                self._where = before
+                raise
         return self
 
     def eval(self) -> TextModel:
@@ -176,7 +182,7 @@ class TextModel:
                 f"{type(self).__name__} computes in this process, with all its threads; leave out pool and lists of "
                 "devices"
             )
-        check_device(elsewhere.get("device"))
+        check_device(elsewhere.get("device"), self.device)
         mode = one_of("on_overflow", self.on_overflow if on_overflow is None else on_overflow, ON_OVERFLOW)
         threads = checked_threads(self.num_threads if num_threads is None else num_threads) or 0
         return Call(

@@ -54,9 +54,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"precision": "int4"}, "precision 'int4' is not one of float32"),
     ({"precision": "int8", "output_value": "token_embeddings"}, "for sentence embeddings"),
     ({"output_value": "words"}, "output_value 'words'"),
-    ({"device": "cuda"}, "computes on the CPU"),
-    ({"device": ["cpu", "cuda:0"]}, "computes on the CPU"),
-    ({"device": []}, "computes on the CPU"),
+    ({"device": "mps"}, "bertcpp computes on 'cpu'"),
+    ({"device": ["cpu", "mps"]}, "bertcpp computes on 'cpu'"),
+    ({"device": []}, "bertcpp computes on 'cpu'"),
     ({"on_overflow": "ignore"}, "on_overflow 'ignore' is not one of 'truncate', 'warn', 'error'"),
     ({"num_threads": 0}, "num_threads must be an integer of at least 1, or None for the default, not 0"),
     ({"num_threads": "2"}, "num_threads must be an integer .* not '2'"),
@@ -103,7 +103,7 @@ def test_both_names_of_an_argument(model: SentenceTransformer) -> None:
 
 
 CONSTRUCTION: list[tuple[dict[str, Any], str]] = [
-    ({"device": "cuda"}, "computes on the CPU"),
+    ({"device": "mps"}, "bertcpp computes on 'cpu'"),
     ({"backend": "onnx"}, "backend 'onnx'"),
     ({"model_kwargs": {"torch_dtype": "float16"}}, "computes in float32"),
     ({"model_kwargs": {"quantization_config": 1}}, "quantization_config"),

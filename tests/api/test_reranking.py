@@ -243,7 +243,7 @@ def test_checkpoints_that_it_cannot_read(minilm: Path, tmp_path: Path, seed: int
         (lambda m: m.predict(None), InputError, "inputs is of type NoneType"),
         (lambda m: m.predict(iter(["a", "b"])), InputError, r"inputs\[0\] is \['a'\]"),
         (lambda m: m.predict(PAIRS, batch_size=0), ValueError, "batch_size must be an integer of at least 1"),
-        (lambda m: m.predict(PAIRS, device="cuda"), ValueError, "device 'cuda' is not known"),
+        (lambda m: m.predict(PAIRS, device="mps"), ValueError, "device is 'mps', but bertcpp"),
         (lambda m: m.predict(PAIRS, device=["cpu", "cpu"]), ValueError, "leave out pool and lists of devices"),
         (lambda m: m.predict(PAIRS, window_pooling="sum"), ValueError, "window_pooling 'sum' is not one of"),
         (lambda m: m.predict(PAIRS, activation_fn=7), ValueError, "activation_fn must be a function"),

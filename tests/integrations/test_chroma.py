@@ -88,7 +88,7 @@ def test_the_distance_is_the_models(similarity: str, space: str) -> None:
         ({"model_name": None}, errors.InputTypeError, "takes a model's name or folder, not NoneType"),
         ({"model_name": "no/such-model"}, errors.CheckpointNotFoundError, "no/such-model"),
         ({"model_name": NAME, "token": object()}, errors.InputError, "token is of type object, which cannot be stored"),
-        ({"model_name": NAME, "device": "cuda"}, ValueError, "device 'cuda' is not known"),
+        ({"model_name": NAME, "device": "mps"}, ValueError, "device is 'mps', but bertcpp"),
         ({"model_name": NAME, "normalise": True}, TypeError, "normalise"),
     ],
 )

@@ -104,7 +104,7 @@ def test_a_text_that_is_cut_is_named_where_it_was_given(model: SentenceTransform
     [
         ({"model": 3}, errors.InputTypeError, "int; pass a name, a folder or a bertcpp.SentenceTransformer"),
         ({"model": "no/such-model"}, errors.CheckpointNotFoundError, "no/such-model"),
-        ({"model": "all-MiniLM-L6-v2", "model_kwargs": {"device": "cuda"}}, ValueError, "device 'cuda' is not known"),
+        ({"model": "all-MiniLM-L6-v2", "model_kwargs": {"device": "mps"}}, ValueError, "device is 'mps', but bertcpp"),
         ({"model": "all-MiniLM-L6-v2", "model_kwargs": {"normalize": True}}, TypeError, "normalize"),
     ],
 )

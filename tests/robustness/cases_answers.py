@@ -71,7 +71,7 @@ CASES: list[Case] = [
     make("a task that is a number", "there is no task 7", lambda w: bertcpp.pipeline(7, str(w.folder))),  # type: ignore[arg-type]
     make("no such folder", "", lambda w: bertcpp.pipeline("ner", "./gone"), CheckpointNotFoundError),
     make("another framework", "framework='tf' is not known", lambda w: made(w, "ner", framework="tf")),
-    make("another device", "device is 'cuda', but bertcpp", lambda w: made(w, "text-classification", device="cuda")),
+    make("another device", "device is 'mps', but bertcpp", lambda w: made(w, "text-classification", device="mps")),
     make("another dtype", "float16", lambda w: made(w, "text-classification", dtype="float16")),
     make(
         "a checkpoint without the head",

@@ -95,11 +95,14 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT_MOD
     told = "a folder, a hub name, or an installed package" + ("" if default is None else " (default: %(default)s)")
     group.add_argument("-m", "--model", default=default, required=default is None, help=told)
     group.add_argument("--threads", "--num-threads", type=positive, metavar="N", help="default: all that may be used")
+    group.add_argument(
+        "--device", metavar="DEVICE", help="cpu (default), cuda, cuda:1 ..., or auto: a GPU if one works"
+    )
 
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords for loading that the options of `add_model` stand for, `--model` left out."""
-    return {"num_threads": arguments.threads}
+    return {"num_threads": arguments.threads, "device": arguments.device}
 
 
 def loaded_task(name: str, arguments: argparse.Namespace) -> Any:

@@ -72,7 +72,8 @@ def pipeline(
         tokenizer: a tokenizer, or where one is; None takes the checkpoint's.
         revision: a branch, tag or commit of the hub.
         token: the hub's access token.
-        device: ``"cpu"``, -1 or None; there is no other.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ... or ``"auto"``, as `from_pretrained` takes it; -1 and None mean
+            the processor.
         dtype: ``"float32"``, ``"auto"`` or None.
         torch_dtype: the older name of `dtype`.
         framework: ``"pt"`` or None, without effect.
