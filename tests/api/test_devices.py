@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import subprocess
+import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,6 +123,15 @@ def test_dtypes_by_device(machine: Machine) -> None:
         devices.target("cuda", "int4")
     with pytest.raises(InputError, match="computes in float32 on the processor"):
         devices.target("cpu", None, devices.Target(on_gpu.device, "float16"))
+
+
+def test_the_benchmark_says_what_is_missing() -> None:
+    if devices.why_no_gpu() is None:
+        pytest.skip("there is a GPU, so nothing is missing")
+    script = Path(__file__).resolve().parents[2] / "bench" / "cuda.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("nothing is measured: ")
 
 
 def test_running_out_of_memory_is_a_memory_error() -> None:
