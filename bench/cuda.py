@@ -1,4 +1,4 @@
-"""BERT on a GPU beside PyTorch's torch.compile with scaled-dot-product attention, in one process, results compared first.
+"""BERT on a GPU beside torch.compile with scaled-dot-product attention, in one process, results compared first.
 
     python bench/cuda.py [--dtype float16] [--repeats 20]
 
@@ -90,7 +90,7 @@ def measure(name: str, dtype: str, repeats: int) -> None:
             other = seconds_of(lambda given=on_gpu: compiled(**given), torch.cuda.synchronize, repeats)  # type: ignore[misc]
         share = operations(SIZES[name], lengths) / own / peak
         print(
-            f"  {shape:10} bertcpp {sum(lengths) / own:12,.0f} tokens/s ({own * 1e3:.2f} ms, {share:.0%} of the product)"
+            f"  {shape:10} bertcpp {sum(lengths) / own:12,.0f} tokens/s ({own * 1e3:.2f} ms, {share:.0%} of the peak)"
             f"  torch.compile {sum(lengths) / other:12,.0f}  ({other / own:.2f}x)  off by {error:.1e}"
         )
 

@@ -29,8 +29,11 @@ class Machine:
         def find(name: str, *rest: Any) -> Any:
             return (object() if self.built else None) if name == "bertcpp._cuda" else find_spec(name, *rest)
 
-        def load(name: str, *_: Any, **__: Any) -> Any:
-            assert name == "libcuda.so.1"
+        open_library = ctypes.CDLL
+
+        def load(name: Any, *rest: Any, **options: Any) -> Any:
+            if name != "libcuda.so.1":
+                return open_library(name, *rest, **options)
             if not self.driver:
                 raise OSError(f"{name}: cannot open shared object file")
             return object()
