@@ -10,12 +10,16 @@ include(CheckCXXCompilerFlag)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(BERTCPP_ISA_ROWS
       "scalar"
-      "avx2    -mavx2 -mfma -mf16c"
-      "avx512  -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512")
+      "avx2         -mavx2 -mfma -mf16c"
+      "avx2_vnni    -mavx2 -mfma -mf16c -mavxvnni"
+      "avx512       -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512"
+      "avx512_vnni  -mavx512vnni -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512"
+      "avx512_bf16  -mavx512bf16 -mavx512vnni -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   set(BERTCPP_ISA_ROWS
       "scalar"
-      "neon")  # Advanced SIMD belongs to the baseline of aarch64
+      "neon"  # Advanced SIMD belongs to the baseline of aarch64
+      "neon_dotprod  -march=armv8.2-a+dotprod")
 else()
   set(BERTCPP_ISA_ROWS "scalar")
 endif()

@@ -29,6 +29,11 @@ constexpr Size kSizes[] = {
     {"relative_attention_max_distance", &EncoderConfig::relative_attention_max_distance, false},
 };
 
+constexpr struct {
+  const char* name;
+  Precision precision;
+} kPrecisions[] = {{"float32", Precision::kFloat32}, {"bfloat16", Precision::kBFloat16}, {"int8", Precision::kInt8}};
+
 [[noreturn]] void refuse(const std::string& name, const char* wanted, const py::handle& value) {
   throw ConfigError(name + " must be " + wanted + ", not " + py::repr(value).cast<std::string>());
 }
@@ -56,7 +61,7 @@ bool known(const std::string& key) {
   for (const Size& size : kSizes) {
     if (key == size.name) return true;
   }
-  return key == "hidden_act" || key == "layer_norm_eps" || key == "has_pooler";
+  return key == "dtype" || key == "hidden_act" || key == "layer_norm_eps" || key == "has_pooler";
 }
 
 void refuse_unknown(const py::dict& config) {
@@ -64,6 +69,13 @@ void refuse_unknown(const py::dict& config) {
     const std::string name = py::str(key).cast<std::string>();
     if (!known(name)) throw ConfigError("the encoder's configuration has no field \"" + name + "\"");
   }
+}
+
+Precision precision_from_name(const py::object& value) {
+  for (const auto& precision : kPrecisions) {
+    if (py::isinstance<py::str>(value) && value.cast<std::string>() == precision.name) return precision.precision;
+  }
+  refuse("dtype", "\"float32\", \"bfloat16\" or \"int8\"", value);
 }
 
 }  // namespace
@@ -86,6 +98,7 @@ NamedConfig read_config(const py::dict& config) {
   result.hidden_act = act.cast<std::string>();
   encoder.hidden_act = activation_from_name(result.hidden_act);
   if (config.contains("layer_norm_eps")) encoder.layer_norm_eps = number("layer_norm_eps", config["layer_norm_eps"]);
+  if (config.contains("dtype")) encoder.precision = precision_from_name(config["dtype"]);
   if (config.contains("has_pooler")) {
     const py::object pooler = config["has_pooler"];
     if (!PyBool_Check(pooler.ptr())) refuse("has_pooler", "True or False", pooler);
@@ -100,6 +113,9 @@ py::dict config_as_dict(const NamedConfig& config) {
   result["hidden_act"] = config.hidden_act;
   result["layer_norm_eps"] = config.encoder.layer_norm_eps;
   result["has_pooler"] = config.encoder.has_pooler;
+  for (const auto& precision : kPrecisions) {
+    if (precision.precision == config.encoder.precision) result["dtype"] = precision.name;
+  }
   return result;
 }
 

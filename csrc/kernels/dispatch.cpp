@@ -12,11 +12,23 @@
 namespace bertcpp {
 
 // BERTCPP_HAVE_<NAME> comes from the rows of cmake/isa.cmake that this build carries.
+#if BERTCPP_HAVE_AVX512_BF16
+extern "C" const Kernels* bertcpp_kernels_avx512_bf16();
+#endif
+#if BERTCPP_HAVE_AVX512_VNNI
+extern "C" const Kernels* bertcpp_kernels_avx512_vnni();
+#endif
 #if BERTCPP_HAVE_AVX512
 extern "C" const Kernels* bertcpp_kernels_avx512();
 #endif
+#if BERTCPP_HAVE_AVX2_VNNI
+extern "C" const Kernels* bertcpp_kernels_avx2_vnni();
+#endif
 #if BERTCPP_HAVE_AVX2
 extern "C" const Kernels* bertcpp_kernels_avx2();
+#endif
+#if BERTCPP_HAVE_NEON_DOTPROD
+extern "C" const Kernels* bertcpp_kernels_neon_dotprod();
 #endif
 #if BERTCPP_HAVE_NEON
 extern "C" const Kernels* bertcpp_kernels_neon();
@@ -28,11 +40,23 @@ extern "C" const Kernels* bertcpp_kernels_scalar();
 const KernelsEntry* kernel_entries(size_t* count) {
   // Each table's function is compiled for its instruction set, but returns an address only: it runs on any processor.
   static const KernelsEntry entries[] = {
+#if BERTCPP_HAVE_AVX512_BF16
+      {bertcpp_kernels_avx512_bf16(), cpu_features().avx512_bf16 && cpu_features().avx512_vnni},
+#endif
+#if BERTCPP_HAVE_AVX512_VNNI
+      {bertcpp_kernels_avx512_vnni(), cpu_features().avx512_vnni},
+#endif
 #if BERTCPP_HAVE_AVX512
       {bertcpp_kernels_avx512(), cpu_features().avx512},
 #endif
+#if BERTCPP_HAVE_AVX2_VNNI
+      {bertcpp_kernels_avx2_vnni(), cpu_features().avx_vnni},
+#endif
 #if BERTCPP_HAVE_AVX2
       {bertcpp_kernels_avx2(), cpu_features().avx2},
+#endif
+#if BERTCPP_HAVE_NEON_DOTPROD
+      {bertcpp_kernels_neon_dotprod(), cpu_features().neon_dotprod},
 #endif
 #if BERTCPP_HAVE_NEON
       {bertcpp_kernels_neon(), cpu_features().neon},

@@ -17,6 +17,9 @@ namespace {
 #include "kernels/simd.h"
 #include "kernels/activation.inc"
 #include "kernels/matmul.inc"
+#include "kernels/matmul_int8.inc"
+#include "kernels/peak.inc"
+#include "kernels/quantize.inc"
 #include "kernels/attention.inc"
 #include "kernels/gru.inc"
 #include "kernels/layer_norm.inc"
@@ -29,6 +32,8 @@ constexpr Kernels kTable = {
     .nr = kNr,
     .pack_weight = pack_weight,
     .matmul = matmul,
+    .matmul_bfloat16 = matmul_bfloat16,
+    .matmul_int8 = matmul_int8,
     .matmul_depth = matmul_depth,
     .attention_scratch = attention_scratch,
     .attention = attention,
@@ -42,7 +47,12 @@ constexpr Kernels kTable = {
     .sum_squares = sum_squares,
     .from_float16 = from_float16,
     .from_bfloat16 = from_bfloat16,
+    .to_bfloat16 = to_bfloat16,
+    .quantize_row = quantize_row,
+    .quantize_weight = quantize_weight,
     .fma_peak = fma_peak,
+    .bfloat16_peak = bfloat16_peak,
+    .int8_peak = int8_peak,
 };
 
 }  // namespace

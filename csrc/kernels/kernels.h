@@ -29,21 +29,34 @@ enum class Activation : int32_t {
   kCount
 };
 
+// What a product multiplies. The depth is counted in words of 32 bits: one float32, two bfloat16 or four bytes.
+enum class Precision : int32_t { kFloat32 = 0, kBFloat16, kInt8 };
+
 // out[M,N] = activation(a[M,K] * w[N,K]^T + bias[N]) + residual[M,N], `w` packed by pack_weight.
 struct MatmulArgs {
-  const float* a;
-  ptrdiff_t a_stride;
-  const float* packed;    // panels of nr columns: packed[ceil(N / nr)][K][nr]
+  const void* a;          // rows of words
+  ptrdiff_t a_stride;     // in words
+  const void* packed;     // panels of nr columns: packed[ceil(N / nr)][K][nr] words
   const float* bias;      // [N] padded with anything to a multiple of nr, or null
   const float* residual;  // [M,N] or null; must not overlap out
   ptrdiff_t residual_stride;
-  float* out;
+  void* out;  // floats, or bfloat16 where out_bfloat16
   ptrdiff_t out_stride;
   int64_t m;
   int64_t n_begin;  // columns [n_begin, n_end) are computed; n_begin is a multiple of nr
   int64_t n_end;
-  int64_t k;
+  int64_t k;  // in words
   Activation activation;
+  bool out_bfloat16 = false;
+  // Of bytes alone: the depth is cut into segments, which end at segment_ends[segments] (in words, the last is k). A
+  // value of a is row_scale (byte - row_zero), one of w is column_scale times its byte; column_sum sums the bytes.
+  int64_t segments = 0;
+  const int64_t* segment_ends = nullptr;
+  const float* row_scale = nullptr;     // [M][segments]
+  const int32_t* row_zero = nullptr;    // [M][segments]
+  const float* column_scale = nullptr;  // [segments][column_stride], readable to N rounded up to nr; and so is
+  const int32_t* column_sum = nullptr;
+  ptrdiff_t column_stride = 0;
 };
 
 // One (sequence, head): out = softmax(scale q k^T + position bias) v for the queries [query_begin, query_end) of a
@@ -74,9 +87,11 @@ struct Kernels {
   int64_t mr;            // rows of the largest register tile
   int64_t nr;            // columns of a panel
 
-  // packed[ceil(n / nr)][k][nr] = w[n,k]^T, columns past n are 0.
+  // packed[ceil(n / nr)][k][nr] = w[n,k]^T, columns past n are 0. Moves words, whatever they hold.
   void (*pack_weight)(const float* w, ptrdiff_t w_stride, int64_t n, int64_t k, float* packed);
-  void (*matmul)(const MatmulArgs& args);
+  void (*matmul)(const MatmulArgs& args);           // floats
+  void (*matmul_bfloat16)(const MatmulArgs& args);  // both operands bfloat16, sums float32
+  void (*matmul_int8)(const MatmulArgs& args);      // a unsigned, w signed bytes, sums exact within a segment
   // The depth that matmul works through at a time for this k: it is fastest when m rows of that many floats fit in L2
   // beside two panels.
   int64_t (*matmul_depth)(int64_t k);
@@ -106,10 +121,18 @@ struct Kernels {
   // float32 from half precision and bfloat16 bits.
   void (*from_float16)(const uint16_t* x, int64_t n, float* out);
   void (*from_bfloat16)(const uint16_t* x, int64_t n, float* out);
+  // bfloat16 bits of x[n], rounded to the nearest.
+  void (*to_bfloat16)(const float* x, int64_t n, uint16_t* out);
+  // Bytes of x[n] for the rows of a product, x = scale (out - zero); scale is NaN where x holds NaN or infinity.
+  void (*quantize_row)(const float* x, int64_t n, uint8_t* out, float* scale, int32_t* zero);
+  // Bytes of w[n] for its columns, w = scale out, and their sum.
+  void (*quantize_weight)(const float* w, int64_t n, int8_t* out, float* scale, int32_t* sum);
 
-  // Runs `iterations` rounds of independent fused multiply-adds held in registers; returns the floating-point
-  // operations done. The measured peak that benchmarks quote.
+  // Each runs `iterations` rounds of independent multiplications of a precision, held in registers, and returns the
+  // operations done: the measured peak that benchmarks quote. `sink` holds a vector or more of floats.
   double (*fma_peak)(int64_t iterations, float* sink);
+  double (*bfloat16_peak)(int64_t iterations, float* sink);
+  double (*int8_peak)(int64_t iterations, float* sink);
 };
 
 // Best first. Each entry is one compiled instruction set of this build; `supported` is false where the processor lacks

@@ -22,7 +22,11 @@ struct Peak {
   Loop Kernels::* loop;
 };
 
-constexpr Peak kPeaks[] = {{"float32", &Kernels::fma_peak}};
+constexpr Peak kPeaks[] = {
+    {"float32", &Kernels::fma_peak},
+    {"bfloat16", &Kernels::bfloat16_peak},
+    {"int8", &Kernels::int8_peak},
+};
 
 Loop loop_of(const Kernels& kernels, const std::string& dtype) {
   std::string known;

@@ -8,6 +8,20 @@
 //   kWidth  floats in a vector
 //   kMr     rows of the largest register tile, kNv its columns in vectors: kMr * kNv accumulators fill the registers
 
+// Rows that extend another: they add instructions for low precision, and share everything else with it.
+#if defined(BERTCPP_ISA_AVX512_BF16)
+#define BERTCPP_ISA_AVX512_VNNI 1
+#endif
+#if defined(BERTCPP_ISA_AVX512_VNNI)
+#define BERTCPP_ISA_AVX512 1
+#endif
+#if defined(BERTCPP_ISA_AVX2_VNNI)
+#define BERTCPP_ISA_AVX2 1
+#endif
+#if defined(BERTCPP_ISA_NEON_DOTPROD)
+#define BERTCPP_ISA_NEON 1
+#endif
+
 #if defined(BERTCPP_ISA_AVX512)
 
 constexpr int kWidth = 16;
@@ -42,6 +56,7 @@ using Vec = float __attribute__((vector_size(kWidth * 4)));
 using VecUnaligned = float __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
 using IntVec = int32_t __attribute__((vector_size(kWidth * 4)));
 using UintVec = uint32_t __attribute__((vector_size(kWidth * 4)));  // its sums wrap round
+using IntVecUnaligned = int32_t __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
 using HalfVec = uint16_t __attribute__((vector_size(kWidth * 2)));
 using HalfVecUnaligned = uint16_t __attribute__((vector_size(kWidth * 2), aligned(2), may_alias));
 
@@ -115,6 +130,59 @@ BERTCPP_INLINE Vec copysign(Vec magnitude, Vec sign) {
   return (Vec)(((IntVec)magnitude & 0x7fffffff) | ((IntVec)sign & static_cast<int32_t>(0x80000000u)));
 }
 BERTCPP_INLINE Vec from_bfloat16(HalfVec h) { return (Vec)(__builtin_convertvector(h, IntVec) << 16); }
+
+// Rounded to the nearest, ties to even; NaN becomes a quiet NaN.
+BERTCPP_INLINE HalfVec to_bfloat16(Vec v) {
+  const UintVec x = (UintVec)v;
+  const UintVec rounded = (x + 0x7fffu + ((x >> 16) & 1u)) >> 16;
+  const UintVec nan = (x >> 16) | 0x40u;
+  return __builtin_convertvector(v == v ? rounded : nan, HalfVec);
+}
+
+// Words: 32 bits of a row or a column along the depth, whatever they hold.
+using Word = int32_t __attribute__((may_alias));
+BERTCPP_INLINE IntVec set1(int32_t x) { return x - IntVec{}; }
+BERTCPP_INLINE IntVec load_words(const void* p) { return *static_cast<const IntVecUnaligned*>(p); }
+
+// c + a[0] b[0] + a[1] b[1], lane by lane, of pairs of bfloat16; products are exact in float32.
+BERTCPP_INLINE Vec dot_bfloat16(IntVec a, IntVec b, Vec c) {
+#if defined(BERTCPP_ISA_AVX512_BF16)
+  return (Vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+#else
+  const IntVec high = set1(static_cast<int32_t>(0xffff0000u));
+  return fma((Vec)(a & high), (Vec)(b & high), fma((Vec)(a << 16), (Vec)(b << 16), c));
+#endif
+}
+
+// c + the sum of a[i] b[i], lane by lane, of four unsigned bytes a and four signed bytes b: exact.
+BERTCPP_INLINE IntVec dot_int8(IntVec a, IntVec b, IntVec c) {
+#if defined(BERTCPP_ISA_AVX512_VNNI)
+  return (IntVec)_mm512_dpbusd_epi32((__m512i)c, (__m512i)a, (__m512i)b);
+#elif defined(BERTCPP_ISA_AVX2_VNNI)
+  return (IntVec)_mm256_dpbusd_avx_epi32((__m256i)c, (__m256i)a, (__m256i)b);
+#elif defined(BERTCPP_ISA_NEON_DOTPROD)
+  // Signed products alone: a - 128 is a byte with its highest bit turned, and 128 times the sum of b is added back.
+  const int8x16_t bytes = (int8x16_t)b;
+  const int32x4_t shifted = vdotq_s32((int32x4_t)c, (int8x16_t)(a ^ set1(static_cast<int32_t>(0x80808080u))), bytes);
+  return (IntVec)vaddq_s32(shifted, vshlq_n_s32(vdotq_s32(vdupq_n_s32(0), vdupq_n_s8(1), bytes), 7));
+#else
+  // Even and odd bytes as 16-bit numbers: pairs of their products fit 32 bits, where vpmaddubsw would saturate 16.
+  const IntVec a_even = a & 0x00ff00ff;
+  const IntVec a_odd = (IntVec)((UintVec)a >> 8) & 0x00ff00ff;
+#if defined(BERTCPP_ISA_AVX512)
+  const __m512i b_even = _mm512_srai_epi16(_mm512_slli_epi16((__m512i)b, 8), 8);
+  const __m512i b_odd = _mm512_srai_epi16((__m512i)b, 8);
+  return c + (IntVec)_mm512_madd_epi16((__m512i)a_even, b_even) + (IntVec)_mm512_madd_epi16((__m512i)a_odd, b_odd);
+#elif defined(BERTCPP_ISA_AVX2)
+  const __m256i b_even = _mm256_srai_epi16(_mm256_slli_epi16((__m256i)b, 8), 8);
+  const __m256i b_odd = _mm256_srai_epi16((__m256i)b, 8);
+  return c + (IntVec)_mm256_madd_epi16((__m256i)a_even, b_even) + (IntVec)_mm256_madd_epi16((__m256i)a_odd, b_odd);
+#else
+  const IntVec low = (a_even & 0xffff) * ((b << 24) >> 24) + (a_odd & 0xffff) * ((b << 16) >> 24);
+  return c + low + (a_even >> 16) * ((b << 8) >> 24) + (a_odd >> 16) * (b >> 24);
+#endif
+#endif
+}
 
 // Lane i is lane index[i] of a, b end to end.
 BERTCPP_INLINE Vec shuffle(Vec a, Vec b, IntVec index) {

@@ -1,9 +1,11 @@
 #include "layers/linear.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "runtime/cpu.h"
 #include "runtime/errors.h"
+#include "runtime/sizes.h"
 
 namespace bertcpp {
 namespace {
@@ -31,74 +33,173 @@ Grid plan(const Kernels& kernels, int64_t m, int64_t panels, int64_t k, int thre
   return grid;
 }
 
+int64_t values_per_word(Precision precision) {
+  return precision == Precision::kInt8 ? 4 : precision == Precision::kBFloat16 ? 2 : 1;
+}
+
 }  // namespace
 
-Linear::Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int num_threads) : kernels_(&kernels) {
+Linear::Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int num_threads, LinearLayout layout)
+    : kernels_(&kernels), precision_(layout.precision) {
   k_ = parts.front().weight->shape.at(1);
   for (const LinearPart& part : parts) n_ += part.weight->shape.at(0);
+  words_ = ceil_div(k_, values_per_word(precision_));
   const int64_t panels = ceil_div(n_, kernels.nr);
+  const int64_t columns = panels * kernels.nr;
   Arena size;
-  size.floats(panels * kernels.nr * k_);
+  size.floats(checked_mul(columns, words_));
   weight_ = Buffer(size.used());
-  bias_ = Buffer(static_cast<size_t>(panels * kernels.nr) * sizeof(float));
-  std::fill_n(bias_.floats(), panels * kernels.nr, 0.0f);
+  bias_ = Buffer(static_cast<size_t>(columns) * sizeof(float));
+  std::fill_n(bias_.floats(), columns, 0.0f);
+  if (precision_ == Precision::kInt8) {
+    if (layout.segment_ends.empty()) layout.segment_ends = {k_};
+    for (const int64_t end : layout.segment_ends) segment_ends_.push_back(ceil_div(end, 4));
+    const size_t bytes = static_cast<size_t>(segments() * columns) * sizeof(float);
+    column_scale_ = Buffer(bytes);
+    column_sum_ = Buffer(bytes);
+    std::fill_n(column_scale_.floats(), segments() * columns, 0.0f);
+    std::fill_n(column_sum_.int32s(), segments() * columns, 0);
+  }
   int64_t offset = 0;
   for (const LinearPart& part : parts) {
     const int64_t rows = part.weight->shape[0];
-    if (part.bias != nullptr) read_floats(kernels, *part.bias, 0, rows, bias_.floats() + offset);
+    for (int64_t i = 0; part.bias != nullptr && i < rows; ++i) {
+      const int64_t source = layout.output_order == nullptr ? i : (*layout.output_order)[static_cast<size_t>(i)];
+      read_floats(kernels, *part.bias, source, 1, bias_.floats() + offset + i);
+    }
     offset += rows;
   }
   // A thread for every million weights: a small matrix is packed before a team has come together.
   const int64_t useful = std::max<int64_t>(1, (n_ * k_) >> 20);
   const int threads = static_cast<int>(std::min<int64_t>(num_threads > 0 ? num_threads : get_num_threads(), useful));
-  const int64_t row_floats = kernels.nr * k_;
+  // Of each thread: a panel's rows in words, a row as it is in the checkpoint, and a row in its order here.
+  const int64_t row_floats = kernels.nr * words_ + 2 * k_;
   Buffer rows(static_cast<size_t>(threads * row_floats) * sizeof(float));
   run_team(threads, [&](Team& team) {
     float* own = rows.floats() + team.rank() * row_floats;
-    team.for_each(panels, [&](int64_t panel) { pack_panel(parts, panel, own); });
+    team.for_each(panels, [&](int64_t panel) { pack_panel(parts, panel, layout, own); });
   });
 }
 
-void Linear::pack_panel(const std::vector<LinearPart>& parts, int64_t panel, float* rows) {
+void Linear::pack_panel(const std::vector<LinearPart>& parts, int64_t panel, const LinearLayout& layout, float* rows) {
   const int64_t begin = panel * kernels_->nr;
   const int64_t end = std::min(begin + kernels_->nr, n_);
+  float* row = rows + kernels_->nr * words_;
+  float* ordered = row + k_;
   int64_t part_begin = 0;
   for (const LinearPart& part : parts) {
     const int64_t part_end = part_begin + part.weight->shape[0];
-    const int64_t from = std::max(begin, part_begin);
-    const int64_t to = std::min(end, part_end);
-    if (from < to)
-      read_floats(*kernels_, *part.weight, (from - part_begin) * k_, (to - from) * k_, rows + (from - begin) * k_);
+    for (int64_t column = std::max(begin, part_begin); column < std::min(end, part_end); ++column) {
+      const int64_t i = column - part_begin;
+      const int64_t source = layout.output_order == nullptr ? i : (*layout.output_order)[static_cast<size_t>(i)];
+      float* words = rows + (column - begin) * words_;
+      if (precision_ == Precision::kFloat32 && layout.input_order == nullptr) {
+        read_floats(*kernels_, *part.weight, source * k_, k_, words);
+        continue;
+      }
+      read_floats(*kernels_, *part.weight, source * k_, k_, row);
+      for (int64_t c = 0; c < k_; ++c) {
+        ordered[c] = row[layout.input_order == nullptr ? c : (*layout.input_order)[static_cast<size_t>(c)]];
+      }
+      to_words(column, ordered, reinterpret_cast<int32_t*>(words));
+    }
     part_begin = part_end;
   }
-  kernels_->pack_weight(rows, k_, end - begin, k_, weight_.floats() + begin * k_);
+  kernels_->pack_weight(rows, words_, end - begin, words_, weight_.floats() + begin * words_);
+}
+
+void Linear::to_words(int64_t column, const float* w, int32_t* words) {
+  words[words_ - 1] = 0;  // what the last word holds beyond the depth
+  if (precision_ == Precision::kFloat32) {
+    std::memcpy(words, w, static_cast<size_t>(k_) * sizeof(float));
+  } else if (precision_ == Precision::kBFloat16) {
+    kernels_->to_bfloat16(w, k_, reinterpret_cast<uint16_t*>(words));
+  } else {
+    const int64_t columns = ceil_div(n_, kernels_->nr) * kernels_->nr;
+    int64_t first = 0;
+    for (int64_t s = 0; s < segments(); ++s) {
+      const int64_t end = std::min(segment_ends_[static_cast<size_t>(s)] * 4, k_);
+      kernels_->quantize_weight(w + first, end - first, reinterpret_cast<int8_t*>(words) + first,
+                                column_scale_.floats() + s * columns + column,
+                                column_sum_.int32s() + s * columns + column);
+      first = end;
+    }
+  }
+}
+
+void Linear::prepare(const float* x, int64_t row, const OperandRows& rows) const {
+  if (precision_ == Precision::kFloat32) return;
+  int32_t* words = rows.words + row * rows.stride;
+  words[words_ - 1] = 0;
+  if (precision_ == Precision::kBFloat16) return kernels_->to_bfloat16(x, k_, reinterpret_cast<uint16_t*>(words));
+  int64_t first = 0;
+  for (int64_t s = 0; s < segments(); ++s) {
+    const int64_t end = std::min(segment_ends_[static_cast<size_t>(s)] * 4, k_);
+    const int64_t place = row * segments() + s;
+    kernels_->quantize_row(x + first, end - first, reinterpret_cast<uint8_t*>(words) + first, rows.scale + place,
+                           rows.zero + place);
+    first = end;
+  }
+}
+
+void Linear::prepare(Team& team, const float* x, int64_t x_stride, int64_t m, const OperandRows& rows) const {
+  if (precision_ == Precision::kFloat32) return;
+  constexpr int64_t kRows = 16;
+  team.for_each(ceil_div(m, kRows), [&](int64_t block) {
+    const int64_t end = std::min(m, (block + 1) * kRows);
+    for (int64_t row = block * kRows; row < end; ++row) prepare(x + row * x_stride, row, rows);
+  });
 }
 
 void Linear::forward(Team& team, const LinearInput& input, const LinearOutput& output) const {
   const int64_t panels = ceil_div(n_, kernels_->nr);
-  const Grid grid = plan(*kernels_, input.m, panels, k_, team.size());
+  const Grid grid = plan(*kernels_, input.m, panels, words_, team.size());
   team.for_each(grid.groups * grid.chunks, [&](int64_t task) {
     const int64_t chunk = task / grid.groups;
     const int64_t group = task % grid.groups;
     const int64_t row = input.m * chunk / grid.chunks;
     const int64_t rows = input.m * (chunk + 1) / grid.chunks - row;
     if (rows == 0) return;
-    kernels_->matmul({
-        .a = input.x + row * input.stride,
-        .a_stride = input.stride,
-        .packed = weight_.floats(),
-        .bias = bias_.floats(),
-        .residual = output.residual == nullptr ? nullptr : output.residual + row * output.residual_stride,
-        .residual_stride = output.residual_stride,
-        .out = output.y + row * output.stride,
-        .out_stride = output.stride,
-        .m = rows,
-        .n_begin = panels * group / grid.groups * kernels_->nr,
-        .n_end = std::min(panels * (group + 1) / grid.groups * kernels_->nr, n_),
-        .k = k_,
-        .activation = output.activation,
-    });
+    multiply(input, output, row, rows, panels * group / grid.groups, panels * (group + 1) / grid.groups);
   });
+}
+
+void Linear::forward(const LinearInput& input, const LinearOutput& output) const {
+  multiply(input, output, 0, input.m, 0, ceil_div(n_, kernels_->nr));
+}
+
+void Linear::multiply(const LinearInput& input, const LinearOutput& output, int64_t row, int64_t rows,
+                      int64_t panel_begin, int64_t panel_end) const {
+  const int64_t size = output.bfloat16 ? 2 : 4;
+  MatmulArgs args{
+      .a = input.x + row * input.stride,
+      .a_stride = input.stride,
+      .packed = weight_.data(),
+      .bias = bias_.floats(),
+      .residual = output.residual == nullptr ? nullptr : output.residual + row * output.residual_stride,
+      .residual_stride = output.residual_stride,
+      .out = static_cast<std::byte*>(output.y) + row * output.stride * size,
+      .out_stride = output.stride,
+      .m = rows,
+      .n_begin = panel_begin * kernels_->nr,
+      .n_end = std::min(panel_end * kernels_->nr, n_),
+      .k = words_,
+      .activation = output.activation,
+      .out_bfloat16 = output.bfloat16,
+  };
+  if (precision_ == Precision::kFloat32) return kernels_->matmul(args);
+  const OperandRows operand = input.operand->from(row, segments());
+  args.a = operand.words;
+  args.a_stride = operand.stride;
+  if (precision_ == Precision::kBFloat16) return kernels_->matmul_bfloat16(args);
+  args.segments = segments();
+  args.segment_ends = segment_ends_.data();
+  args.row_scale = operand.scale;
+  args.row_zero = operand.zero;
+  args.column_scale = column_scale_.floats();
+  args.column_sum = column_sum_.int32s();
+  args.column_stride = ceil_div(n_, kernels_->nr) * kernels_->nr;
+  kernels_->matmul_int8(args);
 }
 
 }  // namespace bertcpp

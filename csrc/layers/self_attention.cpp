@@ -17,13 +17,14 @@ int64_t heads_of(const WeightMap& weights, const std::string& name, int64_t hidd
 }
 
 Linear query_key_value(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
-                       int64_t width) {
+                       int64_t width, const LayerFormat& format) {
   std::vector<LinearPart> parts;
   for (const char* part : {".query", ".key", ".value"}) {
     parts.push_back({&weight_at(weights, name + part + ".weight", {width, hidden_size}),
                      &weight_at(weights, name + part + ".bias", {width})});
   }
-  return Linear(kernels, parts);
+  return Linear(kernels, parts, 0,
+                {.precision = format.precision, .input_order = format.order(), .segment_ends = format.hidden_segments});
 }
 
 // The bucket of a distance key - query: half of the buckets for each sign; of those, half for single distances and half
@@ -67,15 +68,15 @@ RelativePositionBias::RelativePositionBias(const Kernels& kernels, const WeightM
 }
 
 SelfAttention::SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name,
-                             int64_t hidden_size, int64_t heads, double layer_norm_eps)
+                             int64_t hidden_size, int64_t heads, double layer_norm_eps, const LayerFormat& format)
     : kernels_(&kernels),
       head_dim_(hidden_size / heads),
       heads_(heads_of(weights, name, hidden_size, heads)),
-      qkv_(query_key_value(kernels, weights, name, hidden_size, heads_ * head_dim_)),
-      norm_(kernels, weights, name + ".norm", hidden_size, layer_norm_eps) {
+      qkv_(query_key_value(kernels, weights, name, hidden_size, heads_ * head_dim_, format)),
+      norm_(kernels, weights, name + ".norm", hidden_size, layer_norm_eps, format.order()) {
   const TensorView& weight = weight_at(weights, name + ".output.weight", {hidden_size, heads_ * head_dim_});
   const TensorView& bias = weight_at(weights, name + ".output.bias", {hidden_size});
-  output_ = Linear(kernels, {{&weight, &bias}});
+  output_ = Linear(kernels, {{&weight, &bias}}, 0, {.precision = format.precision, .output_order = format.order()});
 }
 
 int64_t SelfAttention::scratch_floats(const Kernels& kernels, int64_t longest, int64_t head_dim) {
@@ -83,14 +84,16 @@ int64_t SelfAttention::scratch_floats(const Kernels& kernels, int64_t longest, i
 }
 
 void SelfAttention::forward(Team& team, const Sequences& sequences, const RelativePositionBias& bias,
-                            const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities) const {
+                            const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities,
+                            const Linear& next) const {
   const int64_t m = sequences.num_tokens;
-  qkv_.forward(team, {x, x_stride, m}, {workspace.qkv, workspace.qkv_stride});
+  qkv_.forward(team, {x, x_stride, m, &workspace.operand}, {workspace.qkv, workspace.qkv_stride});
   attend(team, sequences, bias, workspace, probabilities);
+  output_.prepare(team, workspace.context, workspace.context_stride, m, workspace.operand);
   // Queries, keys and values have been used up: their memory takes the sum that the norm reads.
-  output_.forward(team, {workspace.context, workspace.context_stride, m},
+  output_.forward(team, {workspace.context, workspace.context_stride, m, &workspace.operand},
                   {.y = workspace.qkv, .stride = workspace.qkv_stride, .residual = x, .residual_stride = x_stride});
-  norm_.forward(team, workspace.qkv, workspace.qkv_stride, m, x, x_stride);
+  norm_.forward(team, workspace.qkv, workspace.qkv_stride, m, x, x_stride, &next, workspace.operand);
 }
 
 void SelfAttention::attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias,

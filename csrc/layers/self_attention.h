@@ -1,6 +1,7 @@
 // y = LayerNorm(x + output(softmax(q k^T / sqrt(head_dim) + bias) v)) over each sequence and head.
 #pragma once
 
+#include "layers/format.h"
 #include "layers/layer_norm.h"
 #include "layers/linear.h"
 
@@ -45,9 +46,11 @@ struct LayerWorkspace {
   int64_t qkv_stride;
   float* context;  // [num_tokens, hidden_size]
   int64_t context_stride;
-  float* intermediate;  // [num_tokens, intermediate_size]
+  float* intermediate;  // [num_tokens, intermediate_size]; see FeedForward for what lies there in low precision
   int64_t intermediate_stride;
-  float* scratch;  // [threads][scratch_floats]
+  OperandRows operand;  // the hidden state of [num_tokens], or another state as wide, as the next product reads it
+  OperandRows inner;    // of bytes: the intermediate state of as many rows as `intermediate` has
+  float* scratch;       // [threads][scratch_floats]
   int64_t scratch_floats;
 };
 
@@ -56,11 +59,14 @@ class SelfAttention {
   // weights holds `name`.{query,key,value,output}.{weight,bias} and `name`.norm.{weight,bias}. Heads of hidden_size /
   // heads values; a layer that was pruned has fewer of them, as its query's rows tell.
   SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
-                int64_t heads, double layer_norm_eps);
+                int64_t heads, double layer_norm_eps, const LayerFormat& format);
 
-  // x[num_tokens, hidden_size] in place. probabilities: each sequence's [heads, length, length] end to end, or null.
+  // x[num_tokens, hidden_size] in place; of low precision workspace.operand has it as first() reads it, and gets the
+  // result as `next` does. probabilities: each sequence's [heads, length, length] end to end, or null.
   void forward(Team& team, const Sequences& sequences, const RelativePositionBias& bias,
-               const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities) const;
+               const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities,
+               const Linear& next) const;
+  const Linear& first() const { return qkv_; }
   // Of one thread, for sequences of up to `longest` tokens.
   static int64_t scratch_floats(const Kernels& kernels, int64_t longest, int64_t head_dim);
   int64_t heads() const { return heads_; }

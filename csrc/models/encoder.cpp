@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "models/channel_order.h"
 #include "models/checks.h"
 #include "models/pooling.h"
 #include "runtime/errors.h"
@@ -15,6 +16,17 @@ namespace {
 // Tokens of one pass through the layers. A larger batch goes through in pieces of whole sequences, so that the
 // workspace stays bounded; results do not depend on where the cuts fall.
 constexpr int64_t kPieceTokens = 4096;
+
+OperandRows operand_rows(Arena& arena, int64_t rows, int64_t width, Precision precision) {
+  OperandRows operand;
+  const int64_t values = precision == Precision::kInt8 ? 4 : 2;
+  operand.stride = row_stride((width + values - 1) / values);
+  operand.words = arena.int32s(checked_mul(rows, operand.stride));
+  if (precision != Precision::kInt8) return operand;
+  operand.scale = arena.floats(checked_mul(rows, OperandRows::kMostSegments));
+  operand.zero = arena.int32s(checked_mul(rows, OperandRows::kMostSegments));
+  return operand;
+}
 
 }  // namespace
 
@@ -50,12 +62,20 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
                                           config.relative_attention_max_distance, config.num_attention_heads,
                                           largest_column(config));
   }
+  const bool bytes = config.precision == Precision::kInt8;
+  format_.precision = config.precision;
+  if (bytes) {
+    format_.hidden_order = hidden_order(config, weights, kernels);
+    format_.hidden_segments = segment_ends(config.hidden_size, config.hidden_size / 6, config.hidden_size / 2);
+  }
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string name = "layers." + std::to_string(i);
+    std::vector<int32_t> order;
+    if (bytes) order = intermediate_order(config, weights, kernels, name);
     layers_.push_back({SelfAttention(kernels, weights, name + ".attention", config.hidden_size,
-                                     config.num_attention_heads, config.layer_norm_eps),
+                                     config.num_attention_heads, config.layer_norm_eps, format_),
                        FeedForward(kernels, weights, name + ".ffn", config.hidden_size, config.intermediate_size,
-                                   config.hidden_act, config.layer_norm_eps)});
+                                   config.hidden_act, config.layer_norm_eps, format_, bytes ? &order : nullptr)});
     if (config.relative_attention_num_buckets > 0 && heads(i) != config.num_attention_heads) {
       throw WeightError(name + " has " + std::to_string(heads(i)) + " of " +
                         std::to_string(config.num_attention_heads) +
@@ -112,64 +132,114 @@ Encoder::Memory Encoder::memory(Arena& arena, const Sequences& sequences, int nu
   LayerWorkspace& layers = memory.layers;
   layers.qkv_stride = row_stride(3 * config_.hidden_size);
   layers.context_stride = row_stride(config_.hidden_size);
-  layers.intermediate_stride = row_stride(config_.intermediate_size);
+  const bool low = config_.precision != Precision::kFloat32;
+  layers.intermediate_stride = row_stride(low ? (config_.intermediate_size + 1) / 2 : config_.intermediate_size);
   layers.scratch_floats = SelfAttention::scratch_floats(*kernels_, sequences.longest(), config_.head_dim());
+  if (low) {
+    layers.scratch_floats = std::max(layers.scratch_floats, FeedForward::scratch_floats(config_.intermediate_size));
+  }
   layers.qkv = arena.floats(checked_mul(tokens, layers.qkv_stride));
   layers.context = arena.floats(checked_mul(tokens, layers.context_stride));
-  layers.intermediate = arena.floats(checked_mul(tokens, layers.intermediate_stride));
+  const int64_t inner_rows = low ? FeedForward::intermediate_rows(tokens, num_threads) : tokens;
+  layers.intermediate = arena.floats(checked_mul(inner_rows, layers.intermediate_stride));
+  if (low) layers.operand = operand_rows(arena, tokens, config_.hidden_size, config_.precision);
+  if (config_.precision == Precision::kInt8) {
+    layers.inner = operand_rows(arena, inner_rows, config_.intermediate_size, config_.precision);
+  }
   layers.scratch = arena.floats(checked_mul(num_threads, layers.scratch_floats));
   memory.narrow = arena.floats(checked_mul(tokens, embeddings_.narrow_stride()));
   memory.embedding_scratch = arena.floats(checked_mul(num_threads, embeddings_.scratch_floats()));
   return memory;
 }
 
+void Encoder::to_layer_order(Team& team, int64_t tokens, const Memory& m) const {
+  const int64_t hidden = config_.hidden_size;
+  team.for_each(tokens, [&](int64_t t) {
+    float* x = m.x + t * m.x_stride;
+    float* copy = m.layers.context + t * m.layers.context_stride;
+    std::memcpy(copy, x, static_cast<size_t>(hidden) * sizeof(float));
+    for (int64_t c = 0; c < hidden; ++c) x[c] = copy[format_.hidden_order[static_cast<size_t>(c)]];
+  });
+}
+
+void Encoder::to_checkpoint_order(const float* x, float* out) const {
+  const int64_t hidden = config_.hidden_size;
+  if (format_.hidden_order.empty()) {
+    std::memcpy(out, x, static_cast<size_t>(hidden) * sizeof(float));
+    return;
+  }
+  for (int64_t c = 0; c < hidden; ++c) out[format_.hidden_order[static_cast<size_t>(c)]] = x[c];
+}
+
 void Encoder::run(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const {
   const EncoderBatch& batch = *piece.batch;
-  const Sequences& sequences = piece.sequences;
-  const int64_t tokens = sequences.num_tokens;
-  const int64_t hidden = config_.hidden_size;
   const int64_t token = piece.first_token;
-
   const auto from_first = [&](const auto* values, int64_t width) {
     return values == nullptr ? nullptr : values + token * width;
   };
-  const auto write_rows = [&](const float* x, float* out) {
-    team.for_each(tokens, [&](int64_t t) {
-      std::memcpy(out + (token + t) * hidden, x + t * m.x_stride, static_cast<size_t>(hidden) * sizeof(float));
-    });
-  };
-
   embeddings_.forward(team,
                       {.input_ids = from_first(batch.input_ids, 1),
                        .inputs_embeds = from_first(batch.inputs_embeds, config_.embedding_size),
                        .position_ids = from_first(batch.position_ids, 1),
                        .token_type_ids = from_first(batch.token_type_ids, 1),
-                       .num_tokens = tokens},
+                       .num_tokens = piece.sequences.num_tokens},
                       m.x, m.x_stride, m.narrow, m.embedding_scratch);
-  if (!outputs.hidden_states.empty()) write_rows(m.x, outputs.hidden_states[0]);
+  if (!format_.hidden_order.empty()) to_layer_order(team, piece.sequences.num_tokens, m);
+  run_layers(team, piece, outputs, m);
+  write_results(team, piece, outputs, m);
+}
+
+void Encoder::run_layers(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const {
+  const int64_t tokens = piece.sequences.num_tokens;
+  const auto write_state = [&](size_t i) {
+    if (outputs.hidden_states.empty()) return;
+    float* out = outputs.hidden_states[i] + piece.first_token * config_.hidden_size;
+    team.for_each(tokens, [&](int64_t t) { to_checkpoint_order(m.x + t * m.x_stride, out + t * config_.hidden_size); });
+  };
+  write_state(0);
+  if (!layers_.empty()) layers_[0].attention.first().prepare(team, m.x, m.x_stride, tokens, m.layers.operand);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const SelfAttention& attention = layers_[i].attention;
+    const FeedForward& feed_forward = layers_[i].feed_forward;
     float* probabilities =
         outputs.attentions.empty() ? nullptr : outputs.attentions[i] + attention.heads() * piece.first_probability;
-    attention.forward(team, sequences, position_bias_, m.layers, m.x, m.x_stride, probabilities);
-    layers_[i].feed_forward.forward(team, m.layers, tokens, m.x, m.x_stride);
-    if (!outputs.hidden_states.empty()) write_rows(m.x, outputs.hidden_states[i + 1]);
+    attention.forward(team, piece.sequences, position_bias_, m.layers, m.x, m.x_stride, probabilities,
+                      feed_forward.first());
+    feed_forward.forward(team, m.layers, tokens, m.x, m.x_stride,
+                         i + 1 < layers_.size() ? &layers_[i + 1].attention.first() : nullptr);
+    write_state(i + 1);
   }
-  if (outputs.last_hidden_state != nullptr) write_rows(m.x, outputs.last_hidden_state);
+}
+
+void Encoder::write_results(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const {
+  const Sequences& sequences = piece.sequences;
+  const int64_t hidden = config_.hidden_size;
+  if (outputs.last_hidden_state != nullptr) {
+    float* out = outputs.last_hidden_state + piece.first_token * hidden;
+    team.for_each(sequences.num_tokens,
+                  [&](int64_t t) { to_checkpoint_order(m.x + t * m.x_stride, out + t * hidden); });
+  }
+  // The context is free after the last layer and has a row for every token, so one for every sequence.
+  float* rows = m.layers.context;
+  const int64_t stride = m.layers.context_stride;
   if (outputs.pooled != nullptr) {
-    const int64_t width = hidden * static_cast<int64_t>(outputs.pooling.size());
-    pool(team, *kernels_, sequences, {m.x, m.x_stride, hidden}, outputs.pooling, from_first(outputs.pooling_weights, 1),
-         outputs.pooled + piece.first_sequence * width);
+    const auto modes = static_cast<int64_t>(outputs.pooling.size());
+    const float* weights = outputs.pooling_weights == nullptr ? nullptr : outputs.pooling_weights + piece.first_token;
+    float* pooled = outputs.pooled + piece.first_sequence * hidden * modes;
+    pool(team, *kernels_, sequences, {m.x, m.x_stride, hidden}, outputs.pooling, weights, pooled);
+    for (int64_t mode = 0; mode < modes && !format_.hidden_order.empty(); ++mode) {
+      team.for_each(sequences.num_sequences, [&](int64_t b) {
+        float* vector = pooled + (b * modes + mode) * hidden;
+        std::memcpy(rows + b * stride, vector, static_cast<size_t>(hidden) * sizeof(float));
+        to_checkpoint_order(rows + b * stride, vector);
+      });
+    }
   }
   if (outputs.pooler_output != nullptr) {
-    // The context is free after the last layer and has a row for every token, so one for every sequence.
-    float* firsts = m.layers.context;
-    const int64_t stride = m.layers.context_stride;
     team.for_each(sequences.num_sequences, [&](int64_t b) {
-      std::memcpy(firsts + b * stride, m.x + first_token(sequences, b) * m.x_stride,
-                  static_cast<size_t>(hidden) * sizeof(float));
+      to_checkpoint_order(m.x + first_token(sequences, b) * m.x_stride, rows + b * stride);
     });
-    pooler_.forward(team, {firsts, stride, sequences.num_sequences},
+    pooler_.forward(team, {rows, stride, sequences.num_sequences},
                     {.y = outputs.pooler_output + piece.first_sequence * hidden,
                      .stride = hidden,
                      .activation = Activation::kTanh});

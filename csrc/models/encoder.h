@@ -25,6 +25,7 @@ struct EncoderConfig {
   int64_t relative_attention_num_buckets = 0;  // 0: no relative position bias
   int64_t relative_attention_max_distance = 128;
   bool has_pooler = false;
+  Precision precision = Precision::kFloat32;  // of the products in the layers; everything else is float32
 
   int64_t head_dim() const { return hidden_size / num_attention_heads; }
 };
@@ -81,6 +82,11 @@ class Encoder {
 
   void forward_piece(const Piece& piece, const EncoderOutputs& outputs, int num_threads) const;
   void run(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const;
+  void run_layers(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const;
+  void write_results(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const;
+  // A hidden state from the checkpoint's order of channels to the layers', in place, and back.
+  void to_layer_order(Team& team, int64_t tokens, const Memory& m) const;
+  void to_checkpoint_order(const float* x, float* out) const;
   // Carves x, the layers' workspace and the embeddings' scratch.
   Memory memory(Arena& arena, const Sequences& sequences, int num_threads) const;
 
@@ -88,6 +94,7 @@ class Encoder {
   const Kernels* kernels_;
   Embeddings embeddings_;
   RelativePositionBias position_bias_;
+  LayerFormat format_;
   std::vector<Layer> layers_;
   Linear pooler_;
   mutable BufferCache buffers_;

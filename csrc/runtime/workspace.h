@@ -21,6 +21,7 @@ class Buffer {
 
   std::byte* data() const { return data_; }
   float* floats() const { return reinterpret_cast<float*>(data_); }
+  int32_t* int32s() const { return reinterpret_cast<int32_t*>(data_); }
   size_t size() const { return size_; }
 
  private:

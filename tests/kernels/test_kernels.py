@@ -27,7 +27,14 @@ OPERATIONS = (
     "sum_squares",
     "from_float16",
     "from_bfloat16",
+    "to_bfloat16",
+    "quantize_row",
+    "quantize_weight",
+    "matmul_bfloat16",
+    "matmul_int8",
     "fma_peak",
+    "bfloat16_peak",
+    "int8_peak",
 )
 
 

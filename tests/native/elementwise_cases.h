@@ -231,16 +231,16 @@ inline void test_from_bfloat16(Case& test) {
                    [](uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); });
 }
 
-// Finite results, and operations in proportion to the rounds.
-inline void test_fma_peak(Case& test) {
-  describe("%s fma_peak", test.kernels.name);
+// Results that are no NaN, and operations in proportion to the rounds.
+inline void test_peak(Case& test, const char* name, double (*peak)(int64_t, float*)) {
+  describe("%s %s", test.kernels.name, name);
   Guarded<float> sink(test.kernels.vector_width, Place::kEnd);
   for (int64_t i = 0; i < sink.size(); ++i) sink[i] = test.random.uniform();
-  const double once = test.kernels.fma_peak(1, sink.data());
+  const double once = peak(1, sink.data());
   CHECK_CASE(once >= 2.0 * static_cast<double>(test.kernels.vector_width));
   for (int64_t i = 0; i < sink.size(); ++i) sink[i] = test.random.uniform();
-  CHECK_CASE(test.kernels.fma_peak(1000, sink.data()) == 1000.0 * once);
-  for (int64_t i = 0; i < sink.size(); ++i) CHECK_CASE(std::isfinite(sink[i]));
+  CHECK_CASE(peak(1000, sink.data()) == 1000.0 * once);
+  for (int64_t i = 0; i < sink.size(); ++i) CHECK_CASE(!std::isnan(sink[i]));
 }
 
 }  // namespace bertcpp::testing

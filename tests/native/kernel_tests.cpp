@@ -11,6 +11,7 @@
 #include "elementwise_cases.h"
 #include "gru_cases.h"
 #include "kernel_case.h"
+#include "low_precision_cases.h"
 #include "matmul_cases.h"
 
 namespace bertcpp::testing {
@@ -36,7 +37,14 @@ constexpr Op kOps[] = {
     {"sum_squares", test_sum_squares},
     {"from_float16", test_from_float16},
     {"from_bfloat16", test_from_bfloat16},
-    {"fma_peak", test_fma_peak},
+    {"to_bfloat16", test_to_bfloat16},
+    {"quantize_row", test_quantize_row},
+    {"quantize_weight", test_quantize_weight},
+    {"matmul_bfloat16", test_matmul_bfloat16},
+    {"matmul_int8", test_matmul_int8},
+    {"fma_peak", [](Case& test) { test_peak(test, "fma_peak", test.kernels.fma_peak); }},
+    {"bfloat16_peak", [](Case& test) { test_peak(test, "bfloat16_peak", test.kernels.bfloat16_peak); }},
+    {"int8_peak", [](Case& test) { test_peak(test, "int8_peak", test.kernels.int8_peak); }},
 };
 
 struct Options {
