@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["Device", "Target", "encoder", "is_dtype", "resolve", "target", "why_no_gpu"]
 
 # What products are computed in, by the names that users and PyTorch give.
-_CPU_DTYPES = {"float32": "float32", "float": "float32"}
+_CPU_DTYPES = {
+    "float32": "float32",
+    "float": "float32",
+    "bfloat16": "bfloat16",
+    "int8": "int8",
+    "qint8": "int8",
+}
 _GPU_DTYPES = {
     "float32": "float32",
     "float": "float32",
@@ -65,7 +71,8 @@ def target(device: Any = None, dtype: Any = None, now: Target | None = None) -> 
 
     Args:
         device: as `resolve` takes it; None stays where the model is.
-        dtype: a name, or NumPy's or PyTorch's object for one; None and "auto" stay with what the model computes in.
+        dtype: a name, or NumPy's or PyTorch's object for one; None stays with what the model computes in; "auto" takes
+            int8 where the processor multiplies bytes fast, else float32, and on a GPU means None.
         now: what the model is; None is float32 on the processor.
 
     Raises:
@@ -75,18 +82,28 @@ def target(device: Any = None, dtype: Any = None, now: Target | None = None) -> 
     now = now or Target()
     place = now.device if device is None else resolve(device)
     known = _CPU_DTYPES if place.type == "cpu" else _GPU_DTYPES
-    if dtype is None or str(dtype) == "auto":
+    if dtype is None:
         name = now.dtype
+    elif str(dtype) == "auto":
+        name = _fastest() if place.type == "cpu" else now.dtype
     else:
         name = getattr(dtype, "__name__", None) or str(dtype).removeprefix("torch.")
     if name in known:
         return Target(place, known[name])
     if place.type == "cpu":
         raise InputError(
-            f"dtype is {dtype or name!r}, but bertcpp computes in float32 on the processor, whatever the weights are "
-            'stored in; pass "float32", "auto" or None'
+            f"dtype is {dtype or name!r}, but bertcpp computes in float32, bfloat16 or int8 on the processor, whatever "
+            'the weights are stored in; pass one of these, "auto" or None'
         )
     raise InputError(f"dtype is {dtype or name!r}, but GPUs compute in {', '.join(dict.fromkeys(known.values()))}")
+
+
+def _fastest() -> str:
+    """Of the dtypes whose loss docs/precision.md tells, the one that this processor is fastest in."""
+    from . import _core
+
+    multiplies_bytes = {"avx512_bf16", "avx512_vnni", "avx2_vnni", "neon_dotprod"}
+    return "int8" if _core.instruction_set() in multiplies_bytes else "float32"
 
 
 def is_dtype(value: Any) -> bool:
@@ -176,7 +193,7 @@ def encoder(settings: dict[str, Any], weights: dict[str, NDArray[Any]], where: T
     if where.device.type == "cpu":
         from . import _core
 
-        return _core.Encoder(settings, weights)
+        return _core.Encoder({**settings, "dtype": where.dtype}, weights)
     engine = _module().Encoder(settings, weights, dtype=where.dtype, device=where.device.index)
     return cast("_core.Encoder", engine)
 

@@ -114,8 +114,9 @@ class PreTrainedModel:
             revision: a branch, tag or commit of the hub.
             subfolder: the folder inside the checkpoint.
             use_safetensors: True takes only safetensors, False only PyTorch's files, None the former where they exist.
-            dtype: the dtype to compute in: float32, which None and "auto" mean too, whatever the weights are stored in;
-                on a GPU also float16, bfloat16 and "tf32".
+            dtype: the dtype to compute in, whatever the weights are stored in: float32, which None means too, bfloat16,
+                int8, or "auto" for the fastest of them here; on a GPU float32, "tf32", float16 and bfloat16. Results
+                are float32. docs/precision.md tells what each loses.
             torch_dtype: the older name of `dtype`.
             device: "cpu", "cuda", "cuda:1" ..., or "auto" for a GPU where one works; None is the processor. See
                 docs/cuda.md.
@@ -294,8 +295,8 @@ class PreTrainedModel:
         return self
 
     def cpu(self) -> Self:
-        """Move the model to the processor, where it computes in float32, and return it."""
-        return self.to("cpu", "float32")
+        """Move the model to the processor, where it computes in float32 if it comes from a GPU, and return it."""
+        return self if self.device.type == "cpu" else self.to("cpu", "float32")
 
     def cuda(self, device: int | None = None) -> Self:
         """Move the model to a GPU and return it; see `to`."""

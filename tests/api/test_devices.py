@@ -119,12 +119,16 @@ def test_dtypes_by_device(machine: Machine) -> None:
     for dtype, name in (("half", "float16"), (torch.bfloat16, "bfloat16"), (np.float16, "float16"), ("tf32", "tf32")):
         assert devices.target("cuda:0", dtype).dtype == name
         assert devices.target(None, dtype, on_gpu) == (on_gpu.device, name)
-    for dtype in ("auto", None, "float32", torch.float32, np.float32, "float"):
+    for dtype in (None, "float32", torch.float32, np.float32, "float"):
         assert devices.target(None, dtype) == devices.target("cpu", dtype) == devices.Target()
+    for dtype in ("bfloat16", torch.bfloat16, "int8", torch.int8, np.int8, torch.qint8):
+        assert devices.target("cpu", dtype).dtype in ("bfloat16", "int8")
+    assert devices.target(None, "auto").dtype in ("float32", "int8")
+    assert devices.target("cuda", "auto", on_gpu) == on_gpu
     assert devices.target("cuda", None, devices.Target()) == on_gpu
     with pytest.raises(InputError, match="GPUs compute in float32, tf32, float16, bfloat16"):
         devices.target("cuda", "int4")
-    with pytest.raises(InputError, match="computes in float32 on the processor"):
+    with pytest.raises(InputError, match="computes in float32, bfloat16 or int8 on the processor"):
         devices.target("cpu", None, devices.Target(on_gpu.device, "float16"))
 
 

@@ -161,7 +161,7 @@ def test_arguments_of_transformers_that_change_nothing(folders: dict[str, Path])
         str(folders["text-classification"]),
         framework="pt",
         device=-1,
-        dtype="auto",
+        dtype="float32",
         use_fast=True,
         trust_remote_code=False,
         num_workers=2,

@@ -217,7 +217,10 @@ CASES: list[Case] = [
     ),
     Raises("to another device", lambda w: w.load().to("cuda:x"), InputError, "computes on 'cpu'"),
     Raises(
-        "to half precision", lambda w: w.load().to(torch.float16), InputError, "computes in float32 on the processor"
+        "to half precision",
+        lambda w: w.load().to(torch.float16),
+        InputError,
+        "computes in float32, bfloat16 or int8",
     ),
     Raises("training", lambda w: w.load().train(), NotImplementedError, "computes no gradients"),
     Raises("no threads", lambda w: w.load(num_threads=0), InputError, "num_threads must be an integer of at least 1"),

@@ -96,13 +96,19 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT_MOD
     group.add_argument("-m", "--model", default=default, required=default is None, help=told)
     group.add_argument("--threads", "--num-threads", type=positive, metavar="N", help="default: all that may be used")
     group.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "int8", "float16", "tf32", "auto"),
+        help="to compute in: float32 (default), bfloat16, int8, or auto: the fastest here; on GPUs also float16, tf32",
+    )
+    group.add_argument(
         "--device", metavar="DEVICE", help="cpu (default), cuda, cuda:1 ..., or auto: a GPU if one works"
     )
 
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords for loading that the options of `add_model` stand for, `--model` left out."""
-    return {"num_threads": arguments.threads, "device": arguments.device}
+    chosen: dict[str, Any] = {"num_threads": arguments.threads, "device": arguments.device}
+    return chosen if arguments.dtype is None else {**chosen, "model_kwargs": {"dtype": arguments.dtype}}
 
 
 def loaded_task(name: str, arguments: argparse.Namespace) -> Any:

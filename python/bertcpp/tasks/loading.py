@@ -74,7 +74,7 @@ def pipeline(
         token: the hub's access token.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ... or ``"auto"``, as `from_pretrained` takes it; -1 and None mean
             the processor.
-        dtype: ``"float32"``, ``"auto"`` or None.
+        dtype: as `bertcpp.AutoModel.from_pretrained` takes it.
         torch_dtype: the older name of `dtype`.
         framework: ``"pt"`` or None, without effect.
         trust_remote_code: accepted, without effect: no code of a checkpoint is ever run.
