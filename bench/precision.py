@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 import bertcpp
-from bertcpp.benchmark import machine, models
+from bertcpp.benchmark import machine
+
+from . import models
 
 MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "vaderSentiment==0.5"
@@ -34,8 +36,8 @@ def real_texts(count: int, cache: Path) -> list[str]:
     archives = sorted(folder.glob("vaderSentiment-0.5*"))
     if not archives:
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(folder)]
-        subprocess.run([*command, PACKAGE], check=True)
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", PACKAGE]
+        subprocess.run([*command, "-d", str(folder)], check=True)
         archives = sorted(folder.glob("vaderSentiment-0.5*"))
     collections = list(_collections(archives[0]))
     rng = np.random.default_rng(20)

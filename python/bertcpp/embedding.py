@@ -63,8 +63,8 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         local_files_only: never ask the hub.
         token: the hub's access token.
         truncate_dim: leading dimensions of embeddings to keep; None takes the checkpoint's, or all.
-        model_kwargs: `dtype` or `torch_dtype` (float32, bfloat16, int8 or "auto"; on a GPU float16); `attn_implementation`
-            is accepted and without effect.
+        model_kwargs: `dtype` or `torch_dtype` (float32, bfloat16, int8 or "auto"; on a GPU float16);
+            `attn_implementation` is accepted and without effect.
         processor_kwargs: keywords for the tokenizer, such as `model_max_length`; `tokenizer_kwargs` is the older name.
         config_kwargs: fields that replace those of the checkpoint's `config.json`.
         backend: accepted for `"torch"`, the default elsewhere; the engine is bertcpp's.

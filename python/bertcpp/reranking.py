@@ -60,8 +60,8 @@ class CrossEncoder(MtebModel, TextModel):
         revision: a branch, tag or commit of the hub.
         local_files_only: never ask the hub.
         token: the hub's access token.
-        model_kwargs: `dtype` or `torch_dtype` (float32, bfloat16, int8 or "auto"); `attn_implementation` is accepted and
-            without effect.
+        model_kwargs: `dtype` or `torch_dtype` (float32, bfloat16, int8 or "auto"); `attn_implementation` is accepted
+            and without effect.
         processor_kwargs: keywords for the tokenizer.
         config_kwargs: fields that replace those of the checkpoint's `config.json`.
         backend: accepted for `"torch"`, the default elsewhere; the engine is bertcpp's.

@@ -114,7 +114,10 @@ def _onnx_int8(model: models.Model, folder: Path, cache: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     source = ensure(next(iter(onnx_kinds(model, "float32"))), model, cache) / "model.onnx"
-    quantize_dynamic(source, folder / "model.onnx", per_channel=True, weight_type=QuantType.QInt8)
+    # Fused nodes are of a domain that shape inference does not know; everything in the graph is float32.
+    types = {"DefaultTensorType": 1}  # onnx.TensorProto.FLOAT
+    target = folder / "model.onnx"
+    quantize_dynamic(source, target, per_channel=True, weight_type=QuantType.QInt8, extra_options=types)
 
 
 def _openvino(model: models.Model, folder: Path, cache: Path) -> None:
