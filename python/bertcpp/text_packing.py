@@ -40,7 +40,7 @@ class Cuts(NamedTuple):
         return Cuts(self.texts + later.texts, later.first if self.first is None else self.first)
 
 
-def say_what_was_cut(cuts: Cuts, count: int, limit: int, largest: int) -> None:
+def say_what_was_cut(cuts: Cuts, count: int, limit: int, largest: int, limit_name: str = "max_seq_length") -> None:
     """Warn, at the line of the user's call, that texts were cut, if any were.
 
     Args:
@@ -48,11 +48,12 @@ def say_what_was_cut(cuts: Cuts, count: int, limit: int, largest: int) -> None:
         count: texts in all.
         limit: tokens that stayed of each.
         largest: what the limit may be raised to.
+        limit_name: what the caller calls the limit.
     """
     if cuts.texts:
         warnings.warn(
             f"{cuts.texts} of {count} texts, the first of them inputs[{cuts.first}], were longer than {limit} tokens "
-            f"and were cut; split them, raise max_seq_length (at most {largest} here), or pass on_overflow='window' to "
+            f"and were cut; split them, raise {limit_name} (at most {largest} here), or pass on_overflow='window' to "
             "compute all of them in windows, 'truncate' to cut silently, 'error' to refuse",
             stacklevel=_frames_inside(),
         )
@@ -61,7 +62,7 @@ def say_what_was_cut(cuts: Cuts, count: int, limit: int, largest: int) -> None:
 def _frames_inside() -> int:
     """Count the frames of this package above the caller, for warnings that name the line of the user's call."""
     level, frame = 1, sys._getframe(1)
-    package = (__package__, f"{__package__}.integrations")
+    package = (__package__, f"{__package__}.integrations", f"{__package__}.tasks")
     while frame.f_back is not None and frame.f_globals.get("__package__") in package:
         level, frame = level + 1, frame.f_back
     return level
@@ -70,15 +71,23 @@ def _frames_inside() -> int:
 class TextPacker:
     """A tokenizer, and what the encoder behind it takes."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizer, limits: InputLimits) -> None:
-        """Take a tokenizer that is not changed any more, and the encoder's limits."""
+    def __init__(self, tokenizer: PreTrainedTokenizer, limits: InputLimits, limit_name: str = "max_seq_length") -> None:
+        """Take a tokenizer that is not changed any more, the encoder's limits, and what messages call the limit."""
         self.tokenizer = tokenizer
+        self._limit_name = limit_name
         self.max_length = limits.max_length
         self._takes_types = limits.type_vocab_size > 0 and "token_type_ids" in tokenizer.model_input_names
         self._prompt_lengths: dict[tuple[str, int], int] = {}
 
     def pack(
-        self, texts: Sequence[Any], max_length: int, *, prompt: str = "", may_cut: bool = True, first: int = 0
+        self,
+        texts: Sequence[Any],
+        max_length: int,
+        *,
+        prompt: str = "",
+        may_cut: bool = True,
+        first: int = 0,
+        each: int = 1,
     ) -> tuple[Tokens, Cuts]:
         """Return the tokens of `texts`, cut to `max_length`, and how many were cut.
 
@@ -88,6 +97,7 @@ class TextPacker:
             prompt: put before every text (of a pair, before the first).
             may_cut: cut longer texts; else they raise.
             first: the place of `texts[0]` in the caller's input, for messages.
+            each: how many neighbours stand for one of the caller's inputs, for messages and counts.
 
         Raises:
             InputError: if a text is no string or pair of strings.
@@ -99,15 +109,15 @@ class TextPacker:
             return tokens, Cuts()
         place = int(cut[0])
         if not may_cut:
-            length = int(self._encode_run([items[place]], None)[0].cu_seqlens[-1])
+            length, name = int(self._encode_run([items[place]], None)[0].cu_seqlens[-1]), self._limit_name
             raise SequenceTooLongError(
-                f"inputs[{first + place}] has {length} tokens, more than max_seq_length {max_length}; split "
-                f"it, raise max_seq_length (at most {self.max_length} here), or let it be cut by on_overflow='warn'"
+                f"inputs[{first + place // each}] has {length} tokens, more than {name} {max_length}; split "
+                f"it, raise {name} (at most {self.max_length} here), or let it be cut by on_overflow='warn'"
             )
-        return tokens, Cuts(len(cut), first + place)
+        return tokens, Cuts(len(np.unique(cut // each)), first + place // each)
 
     def pack_windows(
-        self, texts: Sequence[Any], max_length: int, stride: int, *, prompt: str = "", first: int = 0
+        self, texts: Sequence[Any], max_length: int, stride: int, *, prompt: str = "", first: int = 0, each: int = 1
     ) -> tuple[Tokens, Windows | None, Cuts]:
         """Return the tokens of `texts`, those over `max_length` as overlapping windows.
 
@@ -117,6 +127,7 @@ class TextPacker:
             stride: tokens that a window shares with the one before.
             prompt: put before every text, and repeated in its windows.
             first: the place of `texts[0]` in the caller's input, for messages.
+            each: how many neighbours stand for one of the caller's inputs, for counts.
 
         Returns:
             the sequences; which of them are whose windows, or None if every text is one sequence; and of how many
@@ -131,13 +142,14 @@ class TextPacker:
             return tokens, None, Cuts()
         repeated = self.prompt_length(prompt, max_length) if prompt else 0
         long: dict[int, tuple[Encoding, list[Window]]] = {}
-        cuts = Cuts()
+        cut_places = set()
         for place in over.tolist():
             row = self.tokenizer.backend_tokenizer.encode_batch([items[place]])[0]
             windows, cut = cut_into_windows(row, max_length, stride, repeated)
             long[place] = row, windows
-            cuts = cuts.plus(Cuts(1, first + place)) if cut else cuts
-        return *join_windows(tokens, long), cuts
+            if cut:
+                cut_places.add(first + place // each)
+        return *join_windows(tokens, long), Cuts(len(cut_places), min(cut_places, default=None))
 
     def encodings(self, texts: Sequence[Any], prompt: str = "", first: int = 0) -> list[Encoding]:
         """Return the tokenizer's own view of each text, uncut: tokens with their characters and words.

@@ -121,6 +121,20 @@ def test_what_classify_cuts_it_says(main: Run, tmp_path: Path) -> None:
     assert "2 of 2 texts" not in main(*arguments, "--max-length", 5)[2]
 
 
+def test_classify_reads_long_texts_in_windows(lines: Run, main: Run) -> None:
+    long = "A film to see twice. " * 40 + "Two hours of my life. " * 200
+    options = ("--on-overflow", "window", "--max-length", 100)
+    task = bertcpp.pipeline("text-classification", model="./my-classifier", on_overflow="window", max_length=100)
+    (line,) = lines("classify", "-m", "./my-classifier", *options, long)
+    assert (line["label"], line["score"]) == tuple(task(long)[0].values())
+    task = bertcpp.pipeline("zero-shot-classification", model="./my-nli-model", on_overflow="window", max_length=100)
+    (line,) = lines("classify", "-m", "./my-nli-model", "--labels", "cooking,cinema", *options, long)
+    answer = task(long, ["cooking", "cinema"])
+    assert (line["label"], line["score"]) == (answer["labels"][0], answer["scores"][0])
+    errors = main("classify", "-m", "./my-nli-model", "--labels", "cooking,cinema", "short", long)[2]
+    assert errors.startswith("bertcpp: warning: 1 of 2 texts, the first of them inputs[1], were longer than 512 tokens")
+
+
 def test_ner(lines: Run, main: Run) -> None:
     texts = [*toys.ENTITIES_OF, ""]
     task = bertcpp.pipeline("ner", model="./my-ner-model")

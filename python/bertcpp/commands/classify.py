@@ -52,7 +52,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     labels.add_argument("--template", metavar="TEXT", help='for --labels (default: "This example is {}.")')
     labels.add_argument("--multi-label", action="store_true", help="with --labels, score each by itself")
     options.add_model(parser, None)
-    options.add_limits(parser, windows=False)
+    options.add_limits(parser)
     options.add_running(parser)
 
 
@@ -80,10 +80,8 @@ def _by_own_labels(arguments: argparse.Namespace, records: Iterator[Record]) -> 
     keywords: dict[str, Any] = {"top_k": None if arguments.all else arguments.top_k or 1}
     if arguments.function:
         keywords["function_to_apply"] = arguments.function
-    if arguments.on_overflow != "error":
-        keywords["truncation"] = True
-        if limit := options.limit_of(task, arguments):
-            keywords["max_length"] = limit
+    keywords["max_length"] = options.limit_of(task, arguments)
+    keywords["on_overflow"] = "truncate" if arguments.on_overflow == "warn" else arguments.on_overflow
     with watched(task, arguments) as seen:
         for record, labels in answered(task, map(seen, records), _input, arguments, **keywords):
             yield Result(record, _values(labels, arguments))
@@ -92,6 +90,7 @@ def _by_own_labels(arguments: argparse.Namespace, records: Iterator[Record]) -> 
 def _zero_shot(arguments: argparse.Namespace, labels: list[str], records: Iterator[Record]) -> Iterator[Result]:
     task = options.loaded_task("zero-shot-classification", arguments)
     keywords: dict[str, Any] = {"candidate_labels": labels, "multi_label": arguments.multi_label}
+    keywords.update(on_overflow=arguments.on_overflow, max_length=arguments.max_length)
     if arguments.template:
         keywords["hypothesis_template"] = arguments.template
     for record, answer in answered(task, records, lambda record: record.text, arguments, **keywords):

@@ -46,6 +46,7 @@ def watched(task: Any, arguments: argparse.Namespace) -> Iterator[Callable[[Reco
     if cut:
         warnings.warn(
             f"{cut} of {seen} texts, the first of them number {first + 1}, were longer than {limit} tokens and were "
-            "cut; split them, or pass --on-overflow truncate to cut silently, error to refuse",
+            "cut; split them, or pass --on-overflow window to read all of them in windows, truncate to cut silently, "
+            "error to refuse",
             stacklevel=2,
         )

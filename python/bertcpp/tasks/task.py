@@ -15,6 +15,7 @@ from ..batching import CHUNK_TEXTS, Tokens, chunks, splits, token_budget
 from ..errors import InputError, InputTypeError, SequenceTooLongError
 from ..pretrained_model import PreTrainedModel
 from ..sequence_building import whole_number
+from ..text_packing import Cuts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +34,13 @@ class Batch(NamedTuple):
         tokens: all sequences, end to end.
         bounds: int64 ``[n + 1]``; input i has the sequences ``bounds[i]`` to ``bounds[i + 1] - 1``.
         details: for each input, what its answer needs to know.
+        cuts: how many inputs were cut where that is to be said.
     """
 
     tokens: Tokens
     bounds: NDArray[np.int64]
     details: Sequence[Any]
+    cuts: Cuts = Cuts()
 
 
 class Answers(Iterator[Any]):
@@ -176,7 +179,8 @@ class Task:
         size = _batch_size(batch_size) or self._batch_size or 1
         dataset = _is_dataset(inputs)
         if not dataset and self._is_single(inputs):
-            return next(self._answers([inputs], settings, 1))
+            (answer,) = self._answers([inputs], settings, 1)
+            return answer
         if dataset or isinstance(inputs, Iterator):
             count = len(inputs) if hasattr(inputs, "__len__") else None
             return Answers(self._answers(_rows(inputs), settings, size), count)
@@ -184,7 +188,7 @@ class Task:
 
     def _answers(self, inputs: Iterable[Any], settings: Any, size: int) -> Iterator[Any]:
         items = (self._item(value, place, settings) for place, value in enumerate(inputs))
-        first = 0
+        first, cuts = 0, Cuts()
         for chunk in chunks(items, size):
             batch = self._prepared(chunk, settings, first)
             self._check_lengths(batch, first)
@@ -194,7 +198,8 @@ class Task:
                 bounds = batch.bounds[start : end + 1] - rows[0]
                 part = Batch(batch.tokens.rows(int(rows[0]), int(rows[1])), bounds, batch.details[start:end])
                 yield from self._solved(part, settings)
-            first += len(chunk)
+            first, cuts = first + len(chunk), cuts.plus(batch.cuts)
+        self._say_cuts(cuts, first, settings)
 
     def _sequences_per_item(self, settings: Any) -> int:
         """About how many sequences an input becomes."""
@@ -245,6 +250,9 @@ class Task:
                 f"inputs[{place}] has {lengths[row]} tokens, more than the model's limit of {self._max_length}; "
                 f"{self._remedy_for_length}"
             )
+
+    def _say_cuts(self, cuts: Cuts, count: int, settings: Any) -> None:
+        """Say, after the last of `count` inputs, which of them were cut."""
 
     _remedy_for_length: ClassVar[str] = "pass truncation=True to cut it, or split the text"
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..errors import InputError, InputTypeError
 from ..sequence_building import whole_number
+from .long_texts import OVERFLOW_OPTIONS, Overflow, TextClassifier, WindowedText
 from .scores import sigmoid, softmax
-from .task import Batch, Task, name_of_choice, shown
+from .task import Batch, name_of_choice, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +39,10 @@ class _Settings(NamedTuple):
     best_alone: bool  # one dictionary instead of a list
     as_ranked: bool  # best first; else in the labels' order
     tokenizer: Mapping[str, Any]
+    overflow: Overflow | None
 
 
-class TextClassification(Task):
+class TextClassification(TextClassifier):
     """Classify texts, or pairs of texts.
 
     An input is a string, or ``{"text": ..., "text_pair": ...}``. The answer is ``{"label", "score"}``, in a list of
@@ -52,6 +54,12 @@ class TextClassification(Task):
             nothing for regression, sigmoid for several labels at once or a single one, else softmax.
         return_all_scores: the older way to ask for all labels, in their own order.
         truncation, max_length, add_special_tokens ...: for the tokenizer.
+        on_overflow: what becomes of texts over `max_length`, the tokenizer's limit or the model's: ``"truncate"`` cuts
+            them, ``"warn"`` says so, too, ``"error"`` refuses, and ``"window"`` cuts the longer text into overlapping
+            windows and pools the windows' logits. Not given, `truncation` decides, as in transformers.
+        stride: tokens that a window shares with the one before; by default a quarter of a window.
+        window_pooling: ``"mean"`` (the default) weights each window by the tokens that it adds to those before it,
+            ``"max"`` takes each label's largest logit.
 
     Example:
         >>> import bertcpp
@@ -63,7 +71,7 @@ class TextClassification(Task):
     task = "text-classification"
     head = "ForSequenceClassification"
     loader = "AutoModelForSequenceClassification"
-    options = frozenset({"top_k", "function_to_apply", "return_all_scores"}) | TOKENIZER_OPTIONS
+    options = frozenset({"top_k", "function_to_apply", "return_all_scores"}) | TOKENIZER_OPTIONS | OVERFLOW_OPTIONS
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Classify; see the class, and `Task.__call__`."""
@@ -91,7 +99,16 @@ class TextClassification(Task):
             best_alone=not ranked and not all_scores,
             as_ranked=ranked,
             tokenizer={name: value for name, value in chosen.items() if name in TOKENIZER_OPTIONS},
+            overflow=self._overflow(chosen),
         )
+
+    def _overflow(self, chosen: Mapping[str, Any]) -> Overflow | None:
+        overflow = super()._overflow(chosen)
+        beside = TOKENIZER_OPTIONS - {"max_length", "padding"}
+        given = sorted(name for name in beside if chosen.get(name) is not None)
+        if overflow is not None and given:
+            raise InputError(f"on_overflow says how texts become tokens; leave out {', '.join(given)}")
+        return overflow
 
     def _item(self, value: Any, place: int, settings: Any) -> Any:
         if isinstance(value, str):
@@ -113,11 +130,13 @@ class TextClassification(Task):
         )
 
     def _prepared(self, items: list[Any], settings: _Settings, first: int) -> Batch:
+        if settings.overflow is not None:
+            return self._packed_texts(items, items, settings.overflow, first)
         tokens = self._encoded(items, settings.tokenizer)
-        return Batch(tokens, np.arange(len(items) + 1), items)
+        return Batch(tokens, np.arange(len(items) + 1), [WindowedText(item, None) for item in items])
 
     def _solved(self, batch: Batch, settings: _Settings) -> Iterator[Any]:
-        scores = self._scores(self._logits(batch.tokens), settings.function)
+        scores = self._scores(self._pooled_logits(batch, settings.overflow), settings.function)
         labels = self.model.config.id2label
         if settings.best_alone:
             best = scores.argmax(axis=1)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .long_texts import OVERFLOW_OPTIONS, Overflow, TextClassifier, WindowedText
 from .scores import softmax
-from .task import Batch, Task
+from .task import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,10 @@ class _Settings(NamedTuple):
     labels: list[str]
     hypotheses: list[str]
     multi_label: bool
+    overflow: Overflow | None
 
 
-class ZeroShotClassification(Task):
+class ZeroShotClassification(TextClassifier):
     """Say which of the caller's labels fit a text, by asking a model of inference whether it entails each.
 
     An input is a string. The answer is ``{"sequence", "labels", "scores"}``, best label first.
@@ -36,6 +38,13 @@ class ZeroShotClassification(Task):
         candidate_labels: the labels, a list or a string with commas between them; may also follow the inputs.
         hypothesis_template: the sentence that a label is put into, at ``{}``; "This example is {}." by default.
         multi_label: score each label by itself, entailment against contradiction; else the scores add up to 1.
+        on_overflow: what becomes of texts that are over the limit with their hypotheses: ``"truncate"`` cuts them, as
+            is done where this is not given; ``"warn"`` says so, too; ``"error"`` refuses; ``"window"`` cuts them into
+            overlapping windows, each with the whole hypothesis, and pools the windows' logits.
+        max_length: a lower limit, with `on_overflow`.
+        stride: tokens that a window shares with the one before; by default a quarter of a window.
+        window_pooling: ``"mean"`` (the default) weights each window by the tokens that it adds to those before it,
+            ``"max"`` takes each label's largest logit.
 
     Example:
         >>> import bertcpp
@@ -47,7 +56,10 @@ class ZeroShotClassification(Task):
     task = "zero-shot-classification"
     head = "ForSequenceClassification"
     loader = "AutoModelForSequenceClassification"
-    options = frozenset({"candidate_labels", "hypothesis_template", "multi_label", "multi_class"})
+    options = (
+        frozenset({"candidate_labels", "hypothesis_template", "max_length", "multi_label", "multi_class"})
+        | OVERFLOW_OPTIONS
+    )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -97,7 +109,10 @@ class ZeroShotClassification(Task):
         if hypotheses[0] == template:
             raise InputError(f"hypothesis_template={template!r} has no place for the label: write {{}} where it goes")
         multi_label = chosen.get("multi_label", chosen.get("multi_class"))
-        return _Settings(list(labels), hypotheses, bool(multi_label))
+        overflow = self._overflow(chosen)
+        if overflow is None and chosen.get("max_length") is not None:
+            raise InputError("max_length goes with on_overflow: say what becomes of longer texts")
+        return _Settings(list(labels), hypotheses, bool(multi_label), overflow)
 
     def _sequences_per_item(self, settings: _Settings) -> int:
         return len(settings.labels)
@@ -110,32 +125,45 @@ class ZeroShotClassification(Task):
 
     def _prepared(self, items: list[str], settings: _Settings, first: int) -> Batch:
         pairs = list(itertools.product(items, settings.hypotheses))
+        if settings.overflow is not None:
+            batch = self._packed_texts(items, pairs, settings.overflow, first)
+            if settings.overflow.mode == "window" or not batch.cuts.texts:
+                return batch
+            # What is cut is the text, whichever of the two is longer.
+            return batch._replace(tokens=self._cut(pairs, settings.overflow.limit))
+        bounds = np.arange(len(items) + 1) * len(settings.labels)
+        return Batch(self._cut(pairs, None), bounds, [WindowedText(item, None) for item in items])
+
+    def _cut(self, pairs: list[tuple[str, str]], limit: int | None) -> Tokens:
+        """The tokens of pairs, their first texts cut to what the limit leaves them."""
         try:
-            tokens = self._pairs(pairs, "only_first")
+            return self._pairs(pairs, "only_first", limit)
         except InputError:  # a text too short to give way to its hypothesis stays whole, as it does elsewhere
-            parts = [self._pair(pair) for pair in pairs]
+            parts = [self._pair(pair, limit) for pair in pairs]
             ids = [part.input_ids.tolist() for part in parts]
             types = [part.token_type_ids.tolist() for part in parts if part.token_type_ids is not None]
-            tokens = self._packed(ids, types or None)
-        bounds = np.arange(len(items) + 1) * len(settings.labels)
-        return Batch(tokens, bounds, items)
+            return self._packed(ids, types or None)
 
-    def _pair(self, pair: tuple[str, str]) -> Tokens:
+    def _pair(self, pair: tuple[str, str], limit: int | None) -> Tokens:
         try:
-            return self._pairs([pair], "only_first")
+            return self._pairs([pair], "only_first", limit)
         except InputError:
-            return self._pairs([pair], "do_not_truncate")
+            return self._pairs([pair], "do_not_truncate", None)
 
-    def _pairs(self, pairs: list[tuple[str, str]], truncation: str) -> Tokens:
-        return self._encoded(pairs, {"truncation": truncation})
+    def _pairs(self, pairs: list[tuple[str, str]], truncation: str, limit: int | None) -> Tokens:
+        return self._encoded(pairs, {"truncation": truncation, **({} if limit is None else {"max_length": limit})})
 
     def _solved(self, batch: Batch, settings: _Settings) -> Iterator[Any]:
-        logits = self._logits(batch.tokens).reshape(len(batch.details), len(settings.labels), -1)
+        logits = self._pooled_logits(batch, settings.overflow).reshape(len(batch.details), len(settings.labels), -1)
         if settings.multi_label or len(settings.labels) == 1:
             contradiction = -1 if self._entailment == 0 else 0
             scores = softmax(logits[:, :, [contradiction, self._entailment]])[:, :, 1]
         else:
             scores = softmax(logits[:, :, self._entailment])
-        for text, row in zip(batch.details, scores, strict=True):
+        for detail, row in zip(batch.details, scores, strict=True):
             order = row.argsort()[::-1].tolist()
-            yield {"sequence": text, "labels": [settings.labels[i] for i in order], "scores": row[order].tolist()}
+            yield {
+                "sequence": detail.text,
+                "labels": [settings.labels[i] for i in order],
+                "scores": row[order].tolist(),
+            }
