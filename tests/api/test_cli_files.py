@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from bertcpp.commands import terminal
@@ -16,12 +18,12 @@ from bertcpp.commands.parquet_file import ParquetRows
 from bertcpp.commands.record_files import Columns, Record, read_records, read_whole
 from bertcpp.commands.result_files import FORMATS, Presentation, Result, result_writer
 from bertcpp.commands.terminal import Style
+from bertcpp.commands.vector_files import JsonLines as VectorLines
 from bertcpp.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
 
 TEXTS = ["A plain one.", "", 'With "quotes", commas,\tand tabs.', "Two\nlines.", "Größe, 猫, \U0001f408"]
 
@@ -211,8 +213,18 @@ def test_fields_of_the_input_are_kept_and_never_replaced() -> None:
     record = Record("a", {"id": 7, "text": "a", "label": "gold"})
     line = json.loads(write("jsonl", [Result(record, {"label": "x"})], SHOWN))
     assert line == {"id": 7, "text": "a", "label": "gold", "predicted_label": "x"}
+    again = json.loads(write("jsonl", [Result(Record("a", line), {"label": "y"})], SHOWN))
+    assert again == line | {"predicted_predicted_label": "y"}
     pair = Result(Record("a", None, "b"), {"label": "x"})
     assert json.loads(write("jsonl", [pair], SHOWN)) == {"text": "a", "text_pair": "b", "label": "x"}
+
+
+def test_vectors_beside_what_json_lacks() -> None:
+    file = io.BytesIO()
+    record = Record("a", {"text": "a", "day": datetime.date(2026, 1, 2), "embedding": "mine"})
+    VectorLines(file).write([record], np.float32([[0.5, 1]]))
+    line = {"text": "a", "day": "2026-01-02", "embedding": "mine", "predicted_embedding": [0.5, 1]}
+    assert json.loads(file.getvalue()) == line
 
 
 def test_a_table_has_a_row_for_each_thing_found() -> None:

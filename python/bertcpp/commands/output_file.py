@@ -9,6 +9,8 @@ import sys
 import tempfile
 from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -54,6 +56,7 @@ def opened(path: str, writer: Callable[[IO[bytes]], W], seeks: bool = False) -> 
         seeks: the writer goes back in its file, so what goes to a pipe must be gathered first.
 
     Raises:
+        InputError: if the path ends in no file's name.
         OSError: if the file cannot be written.
     """
     if path == "-" or (os.path.exists(path) and not os.path.isfile(path)):  # pipes and devices cannot be renamed to
@@ -68,6 +71,8 @@ def opened(path: str, writer: Callable[[IO[bytes]], W], seeks: bool = False) -> 
                 yield from _written(target, writer)
             target.flush()
         return
+    if not os.path.basename(path):
+        raise InputError(f"{path!r} names no file to write to; pass a file, or - for standard output")
     folder, name = os.path.split(os.path.abspath(path))
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:_PART_NAME]}.", suffix=".part", dir=folder)

@@ -63,7 +63,8 @@ def read_records(path: str, form: str, columns: Columns, header: bool = True) ->
             yield from _from_table(raw, name, columns, "," if form == "csv" else "\t", header)
         elif form == "jsonl":
             for number, line in _lines(raw, name):
-                yield _from_json(line, f"{name}, line {number}", columns)
+                if not line.isspace():  # an empty line, which many files end with
+                    yield _from_json(line, f"{name}, line {number}", columns)
         else:
             if columns != Columns():
                 raise InputError(f"{name}: lines of text have no columns; name the format with --input-format")

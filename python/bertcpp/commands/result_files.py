@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
     from .record_files import Record
 
-__all__ = ["FORMATS", "SUFFIXES", "Presentation", "Result", "ResultWriter", "merged", "result_writer"]
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Presentation",
+    "Result",
+    "ResultWriter",
+    "free_name",
+    "json_bytes",
+    "merged",
+    "result_writer",
+]
 
 FORMATS = ("text", "jsonl", "json", "csv", "tsv", "parquet")
 SUFFIXES = {
@@ -56,7 +66,19 @@ def merged(record: Record, values: dict[str, Any], names: tuple[str, str]) -> di
         fields = record.fields
     else:
         fields = {names[0]: record.text} | ({} if record.pair is None else {names[1]: record.pair})
-    return fields | {(_TAKEN + name if name in fields else name): value for name, value in values.items()}
+    return fields | {free_name(name, fields): value for name, value in values.items()}
+
+
+def free_name(name: str, fields: dict[str, Any]) -> str:
+    """Return the name that something found goes by, beside fields that keep theirs."""
+    while name in fields:
+        name = _TAKEN + name
+    return name
+
+
+def json_bytes(value: dict[str, Any]) -> bytes:
+    """Return a record as JSON, whatever a table holds: dates as text, and half a character of UTF-16 by its number."""
+    return json.dumps(value, ensure_ascii=False, default=str).encode(errors="backslashreplace")
 
 
 class ResultWriter:
@@ -100,7 +122,7 @@ class JsonLines(ResultWriter):
 
     def write(self, results: Sequence[Result]) -> None:
         """Write a line for each."""
-        self._file.writelines(f"{_json(self._merged(result))}\n".encode() for result in results)
+        self._file.writelines(json_bytes(self._merged(result)) + b"\n" for result in results)
         self._file.flush()
 
 
@@ -114,7 +136,7 @@ class Json(ResultWriter):
     def write(self, results: Sequence[Result]) -> None:
         """Write a line for each, and what separates it from the one before."""
         for result in results:
-            self._file.write(f"{self._before}  {_json(self._merged(result))}".encode())
+            self._file.write(f"{self._before}  ".encode() + json_bytes(self._merged(result)))
             self._before = ",\n"
         self._file.flush()
 
@@ -147,7 +169,7 @@ class Table(ResultWriter):
             if strange := [name for name in row if name not in self._names]:
                 raise InputError(f"{strange} are no columns of the first row; write JSON lines instead")
             table.writerow([_cell(row.get(name)) for name in self._names])
-        self._file.write(lines.getvalue().encode())
+        self._file.write(lines.getvalue().encode(errors="backslashreplace"))
         self._file.flush()
 
 
@@ -188,10 +210,6 @@ _WRITERS: dict[str, type[ResultWriter]] = {
 def result_writer(form: str, presentation: Presentation) -> Callable[[IO[bytes]], ResultWriter]:
     """Return what makes a writer in one of `FORMATS` for an open file."""
     return lambda file: _WRITERS[form](file, presentation)
-
-
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)  # dates and the like, which Parquet may hold
 
 
 def _cell(value: Any) -> Any:

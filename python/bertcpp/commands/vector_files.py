@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from .result_files import merged
+from .result_files import free_name, json_bytes, merged
 from .terminal import printable, shortened
 
 if TYPE_CHECKING:
@@ -77,9 +76,10 @@ class JsonLines(Writer):
         """Write a line for each record."""
         for record, numbers in zip(records, _numbers(vectors), strict=True):
             fields = {"text": record.text} if record.fields is None else record.fields
-            head = json.dumps(fields, ensure_ascii=False)[:-1]
+            head = json_bytes(fields)[:-1]
             separator = ", " if fields else ""
-            self._file.write(f'{head}{separator}"embedding": [{", ".join(numbers)}]}}\n'.encode())
+            name = free_name("embedding", fields)
+            self._file.write(head + f'{separator}"{name}": [{", ".join(numbers)}]}}\n'.encode())
 
 
 class Parquet(Writer):
