@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Encoding
 
-__all__ = ["EncodedIds", "TextEncoder"]
+__all__ = ["EncodedIds", "TextEncoder", "explained"]
 
 TEXT_KINDS = (
     "a string, a list of strings, a list of pairs of strings, or (with is_split_into_words=True) a list of words or a "
@@ -83,7 +83,7 @@ def _explain_bad_text(inputs: Sequence[Any], split: bool) -> InputError | None:
     return None
 
 
-def _explained(inputs: Sequence[Any], split: bool, error: Exception) -> BertcppError:
+def explained(inputs: Sequence[Any], split: bool, error: Exception) -> BertcppError:
     """What to raise for an error of the library, which names no text and is often a bare Exception."""
     return _explain_bad_text(inputs, split) or TokenizerError(f"the tokenizer cannot encode the text: {error}")
 
@@ -277,7 +277,7 @@ class TextEncoder(SequenceBuilder):
         except Exception as error:  # whatever the library raises is explained
             if truncation is not None:
                 self._check_truncation(inputs, wanted, truncation)
-            raise _explained(inputs, wanted.is_split_into_words, error) from error
+            raise explained(inputs, wanted.is_split_into_words, error) from error
 
     def _truncation(self, inputs: Sequence[Any], wanted: _Wanted) -> Truncation | None:
         """The truncation asked for, once it is certain that the library can do it."""
@@ -304,7 +304,7 @@ class TextEncoder(SequenceBuilder):
         try:
             rows = tokenizer.encode_batch(inputs, wanted.is_split_into_words, wanted.add_special_tokens)
         except Exception as error:  # whatever the library raises is explained
-            raise _explained(inputs, wanted.is_split_into_words, error) from error
+            raise explained(inputs, wanted.is_split_into_words, error) from error
         counts = [self.num_special_tokens_to_add(pair) * wanted.add_special_tokens for pair in (False, True)]
         check_cuts(rows, (counts[0], counts[1]), truncation)
 
@@ -383,4 +383,4 @@ class TextEncoder(SequenceBuilder):
         try:
             return encode_token_ids(self.backend_tokenizer, inputs, max_length, side)
         except Exception as error:  # whatever the library raises is explained
-            raise _explained(inputs, False, error) from error
+            raise explained(inputs, False, error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from case import Case, Raises
+from case import Case, Raises, Works
 from workshop import CONFIG, Workshop
 
 import bertcpp
@@ -159,7 +159,25 @@ CASES: list[Case] = [
         error=InputTypeError,
     ),
     ask("a list of words unasked", "token-classification", "is_split_into_words=True", [["a"]], error=InputTypeError),
+    ask("labels that are one number", "token-classification", "must be a list of labels", "a", ignore_labels=3),
+    ask(
+        "a number between words",
+        "token-classification",
+        "delimiter must be a string",
+        ["a", "b"],
+        is_split_into_words=True,
+        delimiter=3,
+    ),
+    ask("too few offsets", "token-classification", "1 entries for the 3 tokens", "a", offset_mapping=[(0, 1)]),
     # Question answering.
+    ask(
+        "half a character in a context", "question-answering", "holds a lone surrogate", question="a", context="\ud800"
+    ),
+    Works(
+        "question-answering: windows and answers of any length",
+        lambda w: made(w, "question-answering")(PAIR, max_answer_len=10**30, max_seq_len=10**30, top_k=50),
+        lambda w: made(w, "question-answering")(PAIR, max_answer_len=64, max_seq_len=16, top_k=50),
+    ),
     ask("an empty context", "question-answering", r"context of inputs\[0\] is empty", question="a", context=""),
     ask("an empty question", "question-answering", r"question of inputs\[0\] is empty", question="", context="a"),
     ask("no context", "question-answering", "pass question= and context=", question="a"),
@@ -202,6 +220,8 @@ CASES: list[Case] = [
     ),
     ask("no targets", "fill-mask", "targets holds no word", "a [MASK]", targets=[]),
     ask("targets that are numbers", "fill-mask", "targets must be words", "a [MASK]", targets=[3]),
+    ask("targets that are one number", "fill-mask", r"targets must be words.* not \[3\]", "a [MASK]", targets=3),
+    ask("a number for options", "fill-mask", "tokenizer_kwargs must be a dict", "a [MASK]", tokenizer_kwargs=3),
     ask("no guesses", "fill-mask", "top_k must be at least 1", "a [MASK]", top_k=0),
     make(
         "a tokenizer without a mask",

@@ -86,7 +86,7 @@ def _tabled(
     start: NDArray[np.float32], end: NDArray[np.float32], count: int, longest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """The best cells of the table of all starts and ends, those that are no spans among them with 0."""
-    table = np.tril(np.triu(np.outer(start, end)), longest - 1)
+    table = np.tril(np.triu(np.outer(start, end)), min(longest, len(end)) - 1)
     flat = table.ravel()
     if count == 1:
         best = np.array([flat.argmax()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from .scores import softmax
 from .task import Batch, Task, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -66,8 +67,10 @@ class FillMask(Task):
         chosen = super()._settings(options)
         top_k = 5 if chosen.get("top_k") is None else whole_number("top_k", chosen["top_k"], 1)
         targets = chosen.get("targets")
-        more = chosen.get("tokenizer_kwargs")
-        return _Settings(top_k, None if targets is None else self._target_ids(targets), more or {})
+        more = chosen.get("tokenizer_kwargs") or {}
+        if not isinstance(more, Mapping):
+            raise InputError(f"tokenizer_kwargs must be a dictionary of the tokenizer's options, not {shown(more)}")
+        return _Settings(top_k, None if targets is None else self._target_ids(targets), more)
 
     def _target_ids(self, targets: Any) -> NDArray[np.int64]:
         """The tokens that may be guessed, each once.
@@ -75,7 +78,7 @@ class FillMask(Task):
         Raises:
             InputError: there are none.
         """
-        targets = [targets] if isinstance(targets, str) else list(targets)
+        targets = [targets] if isinstance(targets, str) or not isinstance(targets, Iterable) else list(targets)
         if not all(isinstance(target, str) for target in targets):
             raise InputError(f"targets must be words, a string or a list of strings, not {shown(targets)}")
         ids = []

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, InputTypeError
 from ..sequence_building import whole_number
+from ..text_encoding import explained
 from ..tokenizer_backend import Truncation
 from .answer_spans import Spans, best_spans
 from .task import Batch, Task, shown
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_WINDOW = 384  # by default, and of it the overlap:
 _OVERLAP = 128
+_NO_WINDOW_ABOVE = (1 << 31) - 1  # what the tokenizer can count to anywhere; no model has as many positions
 _LONGEST_QUESTION = 64  # where a question leaves no room for its context
 
 
@@ -105,7 +107,7 @@ class QuestionAnswering(Task):
     def _settings(self, options: dict[str, Any]) -> _Settings:
         chosen = {name: value for name, value in super()._settings(options).items() if value is not None}
         limit = min(self.tokenizer.model_max_length, _LONGEST_WINDOW)
-        size = whole_number("max_seq_len", chosen.get("max_seq_len", limit), 1)
+        size = min(whole_number("max_seq_len", chosen.get("max_seq_len", limit), 1), _NO_WINDOW_ABOVE)
         stride = whole_number("doc_stride", chosen.get("doc_stride", min(size // 2, _OVERLAP)))
         if stride > size:
             raise InputError(f"doc_stride={stride} must be less than max_seq_len={size}")
@@ -144,7 +146,11 @@ class QuestionAnswering(Task):
         pairs = items if self._question_first else [(context, question) for question, context in items]
         strategy = "only_second" if self._question_first else "only_first"
         cut = Truncation(settings.max_seq_len, settings.doc_stride, strategy, self.tokenizer.truncation_side)
-        rows = self.tokenizer._backend.truncating(cut, self.tokenizer.split_special_tokens).encode_batch(pairs)
+        backend = self.tokenizer._backend.truncating(cut, self.tokenizer.split_special_tokens)
+        try:
+            rows = backend.encode_batch(pairs)
+        except Exception as error:  # whatever the library raises is explained
+            raise explained(pairs, False, error) from error
         cases = [_Case(item[1], [row, *row.overflowing]) for item, row in zip(items, rows, strict=True)]
         windows = [window for case in cases for window in case.windows]
         types = [window.type_ids for window in windows] if self._takes_types else None

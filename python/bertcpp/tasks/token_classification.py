@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -116,10 +117,15 @@ class TokenClassification(Task):
                     f"{self.tokenizer.model_max_length}"
                 )
         ignored = chosen.get("ignore_labels")
+        ignored = ["O"] if ignored is None else [ignored] if isinstance(ignored, str) else ignored
+        if not isinstance(ignored, Iterable):
+            raise InputError(f"ignore_labels must be a list of labels, as ['O'], not {ignored!r}")
         delimiter = chosen.get("delimiter")
+        if delimiter is not None and not isinstance(delimiter, str):
+            raise InputError(f"delimiter must be a string, what stands between words, not {delimiter!r}")
         return _Settings(
             strategy=strategy,
-            ignored=frozenset(["O"] if ignored is None else ignored),
+            ignored=frozenset(ignored),
             stride=stride,
             split=bool(chosen.get("is_split_into_words")),
             delimiter=" " if delimiter is None else delimiter,
@@ -174,6 +180,11 @@ class TokenClassification(Task):
         for place, (start, end) in enumerate(itertools.pairwise(bounds.tolist())):
             text, starts = _joined(items[place], settings.delimiter) if settings.split else (items[place], None)
             offsets = settings.offsets[first + place] if settings.offsets else None
+            if offsets is not None and len(offsets) < max(map(len, encodings[start:end])):
+                raise InputError(
+                    f"offset_mapping has {len(offsets)} entries for the {len(encodings[start])} tokens of inputs"
+                    f"[{first + place}]: each token, special ones too, needs its start and end"
+                )
             details.append(_Text(text, starts, encodings[start:end], offsets))
         return Batch(self._packed(encoded["input_ids"], encoded.get("token_type_ids")), bounds, details)
 
