@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
@@ -101,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _guarded(run: Callable[[], None], debug: bool) -> int:
     """Run, and turn what goes wrong into one line and an exit code."""
-    before = signal.signal(signal.SIGTERM, _terminated)
+    handles = threading.current_thread() is threading.main_thread()  # no other thread may say what signals do
+    before = signal.signal(signal.SIGTERM, _terminated) if handles else None
     try:
         run()
         sys.stdout.flush()
@@ -115,7 +117,8 @@ def _guarded(run: Callable[[], None], debug: bool) -> int:
         print(f"bertcpp: error: {_one_line(error)}", file=sys.stderr)
         return 1
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if handles:
+            signal.signal(signal.SIGTERM, before)
     return 0
 
 

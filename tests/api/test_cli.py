@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from embedding_checkpoints import HIDDEN
 
 import bertcpp
 from bertcpp import SentenceTransformer, cli
+from bertcpp.cli import main
 
 TEXTS = ["The weather is lovely today.", "", "It's so sunny outside"]
 COMMAND = [sys.executable, "-m", "bertcpp"]
@@ -291,6 +293,11 @@ def test_an_output_with_a_name_as_long_as_names_may_be(model: Path, tmp_path: Pa
 def test_debug_shows_the_traceback() -> None:
     done = run("info", "no/such/model/here", "--debug")
     assert b"Traceback" in done.stderr
+
+
+def test_any_thread_may_run_a_command() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, ["info", "no/such/model/here"]).result() == 1
 
 
 def endless(model: Path, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
