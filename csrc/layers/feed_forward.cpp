@@ -52,7 +52,8 @@ FeedForward::FeedForward(const Kernels& kernels, const WeightMap& weights, const
                  {.precision = format.precision,
                   .input_order = order,
                   .output_order = format.order(),
-                  .segment_ends = segment_ends(intermediate_size, intermediate_size / 24, intermediate_size / 4)});
+                  .segment_ends = segment_ends(
+                      intermediate_size, {intermediate_size / 24, intermediate_size / 8, 3 * intermediate_size / 8})});
 }
 
 OperandRows FeedForward::inner(const LayerWorkspace& workspace, int64_t first) const {

@@ -4,14 +4,15 @@
 
 namespace bertcpp {
 
-std::vector<int64_t> segment_ends(int64_t k, int64_t first, int64_t second) {
+std::vector<int64_t> segment_ends(int64_t k, const std::vector<int64_t>& ends) {
   constexpr int64_t kLine = 64;
-  std::vector<int64_t> ends;
-  for (const int64_t end : {std::max(first, kLine) / kLine * kLine, second / kLine * kLine}) {
-    if (end < k && end > (ends.empty() ? 0 : ends.back())) ends.push_back(end);
+  std::vector<int64_t> result;
+  for (const int64_t end : ends) {
+    const int64_t whole = std::max(end, kLine) / kLine * kLine;
+    if (whole < k && whole > (result.empty() ? 0 : result.back())) result.push_back(whole);
   }
-  ends.push_back(k);
-  return ends;
+  result.push_back(k);
+  return result;
 }
 
 }  // namespace bertcpp
