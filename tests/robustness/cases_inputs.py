@@ -207,7 +207,7 @@ CASES: list[Case] = [
     call("an unknown argument", TypeError, "unexpected keyword argument 'labels'", IDS, labels=[0, 1]),
     call("an argument too many", TypeError, "positional argument", *[IDS] * 20),
     Raises("half precision", lambda w: w.load(dtype="float16"), InputError, "float16"),
-    Raises("torch's half precision", lambda w: w.load(torch_dtype=torch.bfloat16), InputError, "bfloat16"),
+    Raises("torch's half precision", lambda w: w.load(torch_dtype=torch.float16), InputError, "dtype is torch.float16"),
     Raises("a dtype that is none", lambda w: w.load(dtype="float33"), InputError, "float33"),
     Raises(
         "another device",
