@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
                            help=f"default: what is installed of {', '.join(e for e in ENGINES if e not in OPTIONAL)}; "
                            f"also {', '.join(OPTIONAL)}")  # fmt: skip
     arguments.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "int8"],
-                           help="of the peers that have it; bertcpp stays float32")  # fmt: skip
+                           help="of bertcpp and of the peers that have it")  # fmt: skip
     arguments.add_argument("--rounds", type=int, default=12, help="turns of each engine on each shape (default: 12)")
     arguments.add_argument("--seconds", type=float, default=0.5, help="of a turn, about (default: 0.5)")
     return arguments
@@ -80,7 +80,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     about = machine.describe(args.threads)
     peak = rounds.Peak(args.threads)
     names = installed_engines(args.engines, args.dtype)
-    contestants = [Contestant(name, "float32" if name == BASELINE else args.dtype) for name in names]
+    contestants = [Contestant(name, args.dtype) for name in names]
     settings = comparison.Settings(args.threads, args.cache, args.rounds, args.seconds)
     results: dict[str, Any] = {}
     for model_name in args.models:
