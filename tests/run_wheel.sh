@@ -10,8 +10,8 @@ max_bytes=5000000
 fail() { echo "$*" >&2; exit 1; }
 
 case $(uname -m) in
-  x86_64) instruction_sets='scalar avx2 avx512' ;;
-  aarch64) instruction_sets='scalar neon' ;;
+  x86_64) instruction_sets='scalar avx2 avx2_vnni avx512 avx512_vnni avx512_bf16' ;;
+  aarch64) instruction_sets='scalar neon neon_dotprod' ;;
   *) instruction_sets=scalar ;;
 esac
 
