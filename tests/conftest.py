@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 # Before anything imports a library that reads them: nothing here needs a network, or a tokenizer's own threads.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -20,12 +21,14 @@ _SEED = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seed", type=int, default=None, help="seed of every random choice (default: a new one)")
+    parser.addoption("--seed", default="0", help="seed of every random choice, a number or 'new' (default: 0)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("--seed")
-    config.stash[_SEED] = secrets.randbelow(2**31) if seed is None else seed
+    config.stash[_SEED] = secrets.randbelow(2**31) if seed == "new" else int(seed)
+    settings.register_profile("seed", derandomize=seed != "new")
+    settings.load_profile("seed")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
