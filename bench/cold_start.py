@@ -56,7 +56,7 @@ print(model.encode(sys.argv[4], normalize_embeddings=True)[0], flush=True)
     "import bertcpp": "import bertcpp; print(0, flush=True)",
     "python alone": "print(0, flush=True)",
 }
-EMBEDDERS = tuple(TEXT_ENGINES)
+EMBEDDERS = tuple(name for name in TEXT_ENGINES if name in SCRIPTS)
 # After what is timed: the most memory that the process held, kB. (What wait4 tells is at least its parent's memory.)
 TELL_MEMORY = """
 print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])

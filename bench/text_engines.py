@@ -70,7 +70,10 @@ class SentenceTransformersTexts(TextEngine):
 
 
 class LeanOnnx:
-    """The leanest script: tokenizers, ONNX Runtime and NumPy's mean over the tokens; nothing else is imported."""
+    """The leanest script: tokenizers, ONNX Runtime and NumPy's mean over the tokens; nothing else is imported.
+
+    Texts are taken in the order given, or gathered by length.
+    """
 
     def __init__(self, folder: Path, graph: Path, threads: int) -> None:
         import onnxruntime
@@ -85,14 +88,16 @@ class LeanOnnx:
         self.tokenizer.enable_truncation(max_length=limit)
         self.tokenizer.no_padding()
 
-    def encode(self, texts: list[str], batch_size: int) -> np.ndarray[Any, Any]:
-        """Vectors `[texts, hidden]` of length 1, by batches of similar lengths padded to their longest."""
+    def encode(self, texts: list[str], batch_size: int, by_length: bool) -> np.ndarray[Any, Any]:
+        """Vectors `[texts, hidden]` of length 1, by batches padded to their longest."""
         encodings = self.tokenizer.encode_batch(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(encodings[i].ids))
+        order = list(range(len(texts)))
+        if by_length:
+            order.sort(key=lambda i: len(encodings[i].ids))
         vectors = None
         for start in range(0, len(texts), batch_size):
             rows = order[start : start + batch_size]
-            ids = np.zeros((len(rows), len(encodings[rows[-1]].ids)), np.int64)
+            ids = np.zeros((len(rows), max(len(encodings[i].ids) for i in rows)), np.int64)
             mask = np.zeros_like(ids)
             for row, i in enumerate(rows):
                 own = encodings[i].ids
@@ -111,9 +116,10 @@ class LeanOnnx:
 
 
 class OnnxRuntimeTexts(TextEngine):
-    """LeanOnnx with the better of two graphs, at its best batch size."""
+    """LeanOnnx with the better of two graphs, at its best batch size, in the order given."""
 
     name = "onnxruntime script"
+    by_length = False
     packages = ("onnxruntime", "tokenizers", "onnx", "torch", "transformers")  # the last three to export
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "int8")
 
@@ -129,9 +135,17 @@ class OnnxRuntimeTexts(TextEngine):
     def ways(self, batch: list[str]) -> Iterator[tuple[str, Run]]:
         for way, script in self.scripts.items():
             for size in BATCH_SIZES:
-                yield f"{way}, batches of {size}", functools.partial(script.encode, batch, size)
+                yield f"{way}, batches of {size}", functools.partial(script.encode, batch, size, self.by_length)
+
+
+class SortedOnnxRuntimeTexts(OnnxRuntimeTexts):
+    """The same of texts gathered by length, which pad less."""
+
+    name = "onnxruntime script, sorted"
+    by_length = True
 
 
 TEXT_ENGINES: dict[str, type[TextEngine]] = {
-    engine.name: engine for engine in (BertcppTexts, OnnxRuntimeTexts, SentenceTransformersTexts)
+    engine.name: engine
+    for engine in (BertcppTexts, OnnxRuntimeTexts, SortedOnnxRuntimeTexts, SentenceTransformersTexts)
 }

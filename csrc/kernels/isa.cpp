@@ -30,6 +30,7 @@ constexpr Kernels kTable = {
     .vector_width = kWidth,
     .mr = kMr,
     .nr = kNr,
+    .native_bfloat16 = kNativeBFloat16,
     .pack_weight = pack_weight,
     .matmul = matmul,
     .matmul_bfloat16 = matmul_bfloat16,

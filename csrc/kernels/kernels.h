@@ -47,7 +47,7 @@ struct MatmulArgs {
   int64_t n_end;
   int64_t k;  // in words
   Activation activation;
-  bool out_bfloat16 = false;
+  bool out_bfloat16 = false;  // then a GELU is exact to 5e-5, a fraction of what rounding to bfloat16 loses
   // Of bytes alone: the depth is cut into segments, which end at segment_ends[segments] (in words, the last is k). A
   // value of a is row_scale (byte - row_zero), one of w is column_scale times its byte; column_sum sums the bytes.
   int64_t segments = 0;
@@ -79,6 +79,8 @@ struct AttentionArgs {
   const int32_t* columns;  // [num_tokens], or null for 0, 1, 2 ...
   float* probabilities;    // [num_tokens, num_tokens] out, or null; keys at and after num_keys get 0
   float* scratch;          // attention_scratch(num_tokens, num_keys, head_dim) floats, aligned to 64 bytes
+  // Both products round what they multiply to bfloat16, and sum in float32; the softmax stays float32.
+  bool bfloat16 = false;
 };
 
 struct Kernels {
@@ -86,6 +88,7 @@ struct Kernels {
   int64_t vector_width;  // floats
   int64_t mr;            // rows of the largest register tile
   int64_t nr;            // columns of a panel
+  bool native_bfloat16;  // products of bfloat16 are instructions, faster than float32's
 
   // packed[ceil(n / nr)][k][nr] = w[n,k]^T, columns past n are 0. Moves words, whatever they hold.
   void (*pack_weight)(const float* w, ptrdiff_t w_stride, int64_t n, int64_t k, float* packed);
@@ -121,7 +124,7 @@ struct Kernels {
   // float32 from half precision and bfloat16 bits.
   void (*from_float16)(const uint16_t* x, int64_t n, float* out);
   void (*from_bfloat16)(const uint16_t* x, int64_t n, float* out);
-  // bfloat16 bits of x[n], rounded to the nearest.
+  // bfloat16 bits of x[n], rounded to the nearest, ties to even; denormals may become zeros.
   void (*to_bfloat16)(const float* x, int64_t n, uint16_t* out);
   // Bytes of x[n] for the rows of a product, x = scale (out - zero); scale is NaN where x holds NaN or infinity.
   void (*quantize_row)(const float* x, int64_t n, uint8_t* out, float* scale, int32_t* zero);

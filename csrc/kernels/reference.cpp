@@ -1,6 +1,7 @@
 #include "kernels/reference.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -21,6 +22,12 @@ double gelu_tanh(double x) {
 double clip(double x, double low, double high) { return x < low ? low : (x > high ? high : x); }
 
 double softplus(double x) { return x > 30.0 ? x : std::log1p(std::exp(x)); }
+
+// What attention multiplies in place of x.
+double operand(const AttentionArgs& args, float x) {
+  if (!args.bfloat16) return static_cast<double>(x);
+  return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bfloat16_bits(x)) << 16));
+}
 
 size_t index(int64_t row, int64_t columns, int64_t column) { return static_cast<size_t>(row * columns + column); }
 
@@ -93,7 +100,7 @@ Attention attention(const AttentionArgs& args) {
     for (int64_t j = 0; j < args.num_keys; ++j) {
       double score = 0.0;
       for (int64_t d = 0; d < args.head_dim; ++d) {
-        score += static_cast<double>(args.q[i * args.stride + d]) * static_cast<double>(args.k[j * args.stride + d]);
+        score += operand(args, args.q[i * args.stride + d]) * operand(args, args.k[j * args.stride + d]);
       }
       p[j] = score * static_cast<double>(args.scale) + bias_of(args, i, j);
       top = std::max(top, p[j]);
@@ -103,7 +110,7 @@ Attention attention(const AttentionArgs& args) {
     for (int64_t j = 0; j < args.num_keys; ++j) {
       p[j] /= sum;
       for (int64_t d = 0; d < args.head_dim; ++d) {
-        result.out[index(i, args.head_dim, d)] += p[j] * static_cast<double>(args.v[j * args.stride + d]);
+        result.out[index(i, args.head_dim, d)] += p[j] * operand(args, args.v[j * args.stride + d]);
       }
     }
   }
@@ -151,6 +158,15 @@ double float16(uint16_t bits) {
     magnitude = std::ldexp(1024 + mantissa, exponent - 25);
   }
   return (bits & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+uint16_t bfloat16_bits(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  if (std::isnan(x)) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+  const auto below = static_cast<uint16_t>(bits >> 16);
+  const uint32_t rest = bits & 0xffffu;
+  const bool up = rest > 0x8000u || (rest == 0x8000u && (below & 1u) != 0);
+  return static_cast<uint16_t>(below + (up ? 1 : 0));
 }
 
 }  // namespace bertcpp::reference

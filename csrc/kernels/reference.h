@@ -26,7 +26,8 @@ struct Attention {
   std::vector<double> out;            // [num_tokens, head_dim]
   std::vector<double> probabilities;  // [num_tokens, num_tokens]
 };
-// For all queries: the range, `out`, `probabilities` and `scratch` of the arguments are not looked at.
+// Probabilities are not rounded to bfloat16. For all queries: the range, `out`, `probabilities` and `scratch` of the
+// arguments are not looked at.
 Attention attention(const AttentionArgs& args);
 
 // result[rows,n] = (x - mean) / sqrt(variance + eps) * weight + bias, row by row.
@@ -37,5 +38,8 @@ std::vector<double> gru_cell(const float* input, const float* hidden, const floa
 
 // A value of half precision, from its bits (IEEE 754 binary16).
 double float16(uint16_t bits);
+
+// The bfloat16 nearest to x, ties to even; NaN becomes a quiet NaN.
+uint16_t bfloat16_bits(float x);
 
 }  // namespace bertcpp::reference

@@ -51,6 +51,13 @@ constexpr int kNv = 2;
 
 constexpr int kNr = kNv * kWidth;
 
+// Whether products of bfloat16 are instructions, faster than those of floats, or emulated.
+#if defined(BERTCPP_ISA_AVX512_BF16)
+constexpr bool kNativeBFloat16 = true;
+#else
+constexpr bool kNativeBFloat16 = false;
+#endif
+
 // may_alias and the alignment of one float: vectors are read from and written to plain float arrays.
 using Vec = float __attribute__((vector_size(kWidth * 4)));
 using VecUnaligned = float __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
@@ -131,12 +138,20 @@ BERTCPP_INLINE Vec copysign(Vec magnitude, Vec sign) {
 }
 BERTCPP_INLINE Vec from_bfloat16(HalfVec h) { return (Vec)(__builtin_convertvector(h, IntVec) << 16); }
 
-// Rounded to the nearest, ties to even; NaN becomes a quiet NaN.
+// Rounded to the nearest, ties to even; NaN becomes a quiet NaN. The instruction makes denormals zeros.
 BERTCPP_INLINE HalfVec to_bfloat16(Vec v) {
+#if defined(BERTCPP_ISA_AVX512_BF16)
+  return (HalfVec)_mm512_cvtneps_pbh((__m512)v);
+#else
   const UintVec x = (UintVec)v;
   const UintVec rounded = (x + 0x7fffu + ((x >> 16) & 1u)) >> 16;
   const UintVec nan = (x >> 16) | 0x40u;
   return __builtin_convertvector(v == v ? rounded : nan, HalfVec);
+#endif
+}
+// Pairs of bfloat16: `low` and `high`, lane by lane.
+BERTCPP_INLINE UintVec to_bfloat16(Vec low, Vec high) {
+  return __builtin_convertvector(to_bfloat16(low), UintVec) | __builtin_convertvector(to_bfloat16(high), UintVec) << 16;
 }
 
 // Words: 32 bits of a row or a column along the depth, whatever they hold.

@@ -137,6 +137,7 @@ void SelfAttention::attend(Team& team, const Sequences& sequences, const Relativ
         .columns = sequences.columns == nullptr ? nullptr : sequences.columns + token,
         .probabilities = head_probabilities,
         .scratch = workspace.scratch + team.rank() * workspace.scratch_floats,
+        .bfloat16 = qkv_.precision() != Precision::kFloat32 && kernels_->native_bfloat16,
     });
   });
 }

@@ -14,6 +14,7 @@ struct AttentionShape {
   bool bias;
   bool columns;
   bool probabilities;
+  bool bfloat16 = false;
   bool large = false;  // scores of 1e11 and more, exact in float32: one key, or those that tie, take all
 };
 
@@ -73,15 +74,17 @@ class AttentionProblem {
     args.scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim));
     args.position_bias = shape_.bias ? bias_.data() + distance_zero_ : nullptr;
     args.columns = shape_.columns ? columns_.data() : nullptr;
+    args.bfloat16 = shape_.bfloat16;
     return args;
   }
 
   // The queries [begin, end), into rows of their own.
   GuardedRows attend(int64_t begin, int64_t end) {
     describe(
-        "%s attention tokens %ld keys %ld head_dim %ld queries [%ld, %ld) stride %ld sharpness %g bias %d columns %d",
+        "%s attention tokens %ld keys %ld head_dim %ld queries [%ld, %ld) stride %ld sharpness %g bias %d columns %d "
+        "bfloat16 %d",
         test_.kernels.name, long{shape_.tokens}, long{shape_.keys}, long{shape_.head_dim}, long{begin}, long{end},
-        long{stride_}, static_cast<double>(shape_.sharpness), shape_.bias, shape_.columns);
+        long{stride_}, static_cast<double>(shape_.sharpness), shape_.bias, shape_.columns, shape_.bfloat16);
     GuardedRows out(shape_.tokens, shape_.head_dim, test_.random.stride(shape_.head_dim), test_.random.place());
     Guarded<float> scratch(test_.kernels.attention_scratch(shape_.tokens, shape_.keys, shape_.head_dim),
                            Place::kBuffer);
@@ -120,7 +123,10 @@ class AttentionProblem {
   void check_rows(const GuardedRows& out, const reference::Attention& expected) {
     // Rounding in a score moves its probability by as much again in proportion, and large scores round coarsely.
     const double softmax_error = 2.0 * score_error();
-    const double tolerance = (kTolerance + softmax_error) * std::max(largest_magnitude(expected.out), 1e-3);
+    // Values are at most 1; the probabilities that multiply them are rounded to bfloat16 or not.
+    const double rounded = shape_.bfloat16 ? 0x1p-9 : 0.0;
+    const double tolerance = (kTolerance + softmax_error) * std::max(largest_magnitude(expected.out), 1e-3) +
+                             (shape_.keys > 1 ? rounded : 0.0);
     bool right = true;
     bool probabilities_right = true;
     for (int64_t t = 0; t < shape_.tokens; ++t) {
@@ -130,9 +136,9 @@ class AttentionProblem {
       for (int64_t j = 0; shape_.probabilities && j < shape_.tokens; ++j) {
         const float p = probabilities_.at(t, j);
         const bool zero = j < shape_.keys || same_bits(p, 0.0f);
-        probabilities_right = probabilities_right && zero &&
-                              close(p, expected.probabilities[static_cast<size_t>(t * shape_.tokens + j)],
-                                    kTolerance + softmax_error);
+        probabilities_right =
+            probabilities_right && zero &&
+            close(p, expected.probabilities[static_cast<size_t>(t * shape_.tokens + j)], kTolerance + softmax_error);
       }
     }
     CHECK_CASE(right);
@@ -173,7 +179,8 @@ inline void check_attention(Case& test, int64_t tokens, int64_t head_dim) {
                           .sharpness = sharpness,
                           .bias = bias,
                           .columns = bias && random.coin(),
-                          .probabilities = random.coin()})
+                          .probabilities = random.coin(),
+                          .bfloat16 = random.coin()})
       .check();
 }
 
@@ -189,15 +196,17 @@ inline void test_attention(Case& test) {
   }
   for (const int64_t tokens : {127, 128, 129, 256, 511, 512, 513, 600}) check_attention(test, tokens, 64);
   for (const int64_t head_dim : {5, 24, 32, 48, 80}) {
-    AttentionProblem(test, {.tokens = 40,
-                            .keys = 37,
-                            .head_dim = head_dim,
-                            .sharpness = 1.0f,
-                            .bias = false,
-                            .columns = false,
-                            .probabilities = true,
-                            .large = true})
-        .check();
+    for (const bool bfloat16 : {false, true})
+      AttentionProblem(test, {.tokens = 40,
+                              .keys = 37,
+                              .head_dim = head_dim,
+                              .sharpness = 1.0f,
+                              .bias = false,
+                              .columns = false,
+                              .probabilities = true,
+                              .bfloat16 = bfloat16,
+                              .large = true})
+          .check();
   }
 }
 

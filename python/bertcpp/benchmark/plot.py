@@ -20,6 +20,7 @@ COLOURS = {
     "ctranslate2": "#c9b458",
     "torch.compile": "#6b7280",
     "onnxruntime script": "#4f6d8f",
+    "onnxruntime script, sorted": "#7fb7be",
     "sentence-transformers": "#9aa5b1",
 }
 
