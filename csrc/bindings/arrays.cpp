@@ -92,7 +92,7 @@ FloatArray floats(const py::object& value, const char* name, const Shape& shape)
   return py::reinterpret_steal<FloatArray>(converted(array, "float32").release());
 }
 
-Weight weight(const py::handle& value, const std::string& name) {
+Weight weight(const py::handle& value, const std::string& name, bool bytes) {
   if (!py::isinstance<py::array>(value)) {
     throw WeightError("weight " + name + " must be a NumPy array, not " +
                       py::str(py::type::of(value).attr("__name__")).cast<std::string>());
@@ -110,6 +110,9 @@ Weight weight(const py::handle& value, const std::string& name) {
   } else if (kind == 'u' && array.itemsize() == 2) {
     result.view.dtype = DType::kBFloat16;
     dtype = "uint16";
+  } else if (bytes && kind == 'u' && array.itemsize() == 1) {
+    result.view.dtype = DType::kBytes;
+    dtype = "uint8";
   } else {
     throw WeightError("weight " + name + " has the dtype " + dtype_text(array) +
                       "; the engine reads float32, float16, and bfloat16 as the bits in uint16");

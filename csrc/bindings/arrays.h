@@ -31,12 +31,13 @@ std::optional<std::vector<int32_t>> optional_int32s(const py::object& value, con
 // float32 of this shape (-1: any), C-contiguous and aligned. Throws InputError.
 FloatArray floats(const py::object& value, const char* name, const Shape& shape);
 
-// A weight where it lies, and the array that must be kept while it is read. Throws WeightError.
+// A weight where it lies, and the array that must be kept while it is read. Bytes only where `bytes` allows them.
+// Throws WeightError.
 struct Weight {
   py::array array;
   TensorView view;
 };
-Weight weight(const py::handle& value, const std::string& name);
+Weight weight(const py::handle& value, const std::string& name, bool bytes = false);
 
 // num_threads as calls take it: 0 for the default, up to 1024. Throws InputError.
 int checked_num_threads(int64_t num_threads);

@@ -110,7 +110,7 @@ class NamedWeights {
     for (const auto& [key, value] : weights) {
       if (!py::isinstance<py::str>(key)) throw WeightError("the names of weights must be strings");
       const std::string name = key.cast<std::string>();
-      Weight one = weight(value, name);
+      Weight one = weight(value, name, true);
       views_.emplace(name, std::move(one.view));
       arrays_.emplace(name, std::move(one.array));
     }
@@ -120,6 +120,14 @@ class NamedWeights {
   py::array keep(const std::string& name) const {
     const auto found = arrays_.find(name);
     return found == arrays_.end() ? py::array() : found->second;
+  }
+  // The same of all arrays of bytes, which are read where they lie.
+  std::vector<py::array> keep_bytes() const {
+    std::vector<py::array> kept;
+    for (const auto& [name, view] : views_) {
+      if (view.dtype == DType::kBytes) kept.push_back(arrays_.at(name));
+    }
+    return kept;
   }
 
  private:
@@ -164,6 +172,7 @@ class PyEncoder {
 
   py::dict config() const { return config_as_dict(config_); }
   size_t nbytes() const { return encoder_->nbytes(); }
+  const Engine& engine() const { return *encoder_; }
 
  private:
   void compute(const Batch& batch, const EncoderOutputs& outputs, int num_threads) const {

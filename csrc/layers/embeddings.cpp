@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace bertcpp {
+namespace {
+
+constexpr const char* kProjection = "embeddings.projection";
+
+}  // namespace
 
 Embeddings::Embeddings(const Kernels& kernels, const WeightMap& weights, const EmbeddingSizes& sizes)
     : kernels_(&kernels), sizes_(sizes) {
@@ -14,10 +19,12 @@ Embeddings::Embeddings(const Kernels& kernels, const WeightMap& weights, const E
   }
   norm_ = LayerNorm(kernels, weights, "embeddings.norm", width, sizes.layer_norm_eps);
   if (width != sizes.hidden_size) {
-    const TensorView& weight = weight_at(weights, "embeddings.projection.weight", {sizes.hidden_size, width});
-    const TensorView& bias = weight_at(weights, "embeddings.projection.bias", {sizes.hidden_size});
-    projection_.emplace(kernels, std::vector<LinearPart>{{&weight, &bias}});
+    projection_ = Linear::of(kernels, weights, kProjection, {kProjection}, sizes.hidden_size, width);
   }
+}
+
+void Embeddings::collect(PackedParts& parts) const {
+  if (projection_) projection_->collect(kProjection, parts);
 }
 
 const float* Embeddings::row(const TensorView& table, int64_t index, float* scratch) const {

@@ -39,6 +39,7 @@ class Embeddings {
   // [num_tokens, this] for `narrow`; 0 where there is no projection.
   int64_t narrow_stride() const { return projection_ ? row_stride(sizes_.embedding_size) : 0; }
   size_t nbytes() const;
+  void collect(PackedParts& parts) const;  // the projection, packed
 
  private:
   // A table is read where it lies: only the rows that occur are touched, and a mapped file is not copied.

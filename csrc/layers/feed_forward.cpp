@@ -39,21 +39,22 @@ FeedForward::FeedForward(const Kernels& kernels, const WeightMap& weights, const
     : kernels_(&kernels),
       activation_(activation),
       norm_(kernels, weights, name + ".norm", hidden_size, layer_norm_eps, format.order()) {
-  const TensorView& up = weight_at(weights, name + ".up.weight", {intermediate_size, hidden_size});
-  const TensorView& up_bias = weight_at(weights, name + ".up.bias", {intermediate_size});
-  const TensorView& down = weight_at(weights, name + ".down.weight", {hidden_size, intermediate_size});
-  const TensorView& down_bias = weight_at(weights, name + ".down.bias", {hidden_size});
-  up_ = Linear(kernels, {{&up, &up_bias}}, 0,
-               {.precision = format.precision,
-                .input_order = format.order(),
-                .output_order = order,
-                .segment_ends = format.hidden_segments});
-  down_ = Linear(kernels, {{&down, &down_bias}}, 0,
-                 {.precision = format.precision,
-                  .input_order = order,
-                  .output_order = format.order(),
-                  .segment_ends = segment_ends(
-                      intermediate_size, {intermediate_size / 24, intermediate_size / 8, 3 * intermediate_size / 8})});
+  up_ = Linear::of(kernels, weights, name + ".up", {name + ".up"}, intermediate_size, hidden_size,
+                   {.precision = format.precision,
+                    .input_order = format.order(),
+                    .output_order = order,
+                    .segment_ends = format.hidden_segments});
+  down_ = Linear::of(kernels, weights, name + ".down", {name + ".down"}, hidden_size, intermediate_size,
+                     {.precision = format.precision,
+                      .input_order = order,
+                      .output_order = format.order(),
+                      .segment_ends = segment_ends(intermediate_size, {intermediate_size / 24, intermediate_size / 8,
+                                                                       3 * intermediate_size / 8})});
+}
+
+void FeedForward::collect(const std::string& name, PackedParts& parts) const {
+  up_.collect(name + ".up", parts);
+  down_.collect(name + ".down", parts);
 }
 
 OperandRows FeedForward::inner(const LayerWorkspace& workspace, int64_t first) const {

@@ -9,8 +9,8 @@ namespace bertcpp {
 // both products in chunks, each on one thread, so that a chunk's intermediate state stays in the L2 cache of its core.
 class FeedForward {
  public:
-  // weights holds `name`.{up,down}.{weight,bias} and `name`.norm.{weight,bias}. order: of the intermediate channels, or
-  // null.
+  // weights holds `name`.{up,down}.{weight,bias}, or what collect() adds, and `name`.norm.{weight,bias}. order: of the
+  // intermediate channels, or null.
   FeedForward(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
               int64_t intermediate_size, Activation activation, double layer_norm_eps, const LayerFormat& format,
               const std::vector<int32_t>* order);
@@ -25,6 +25,7 @@ class FeedForward {
   // Floats that each thread's scratch needs.
   static int64_t scratch_floats(int64_t intermediate_size) { return row_stride(intermediate_size); }
   size_t nbytes() const { return up_.nbytes() + down_.nbytes() + norm_.nbytes(); }
+  void collect(const std::string& name, PackedParts& parts) const;  // the products, packed
 
  private:
   struct Rows;

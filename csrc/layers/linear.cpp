@@ -37,28 +37,65 @@ int64_t values_per_word(Precision precision) {
   return precision == Precision::kInt8 ? 4 : precision == Precision::kBFloat16 ? 2 : 1;
 }
 
+int64_t rows_of(const std::vector<LinearPart>& parts) {
+  int64_t rows = 0;
+  for (const LinearPart& part : parts) rows += part.weight->shape.at(0);
+  return rows;
+}
+
 }  // namespace
 
-Linear::Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int num_threads, LinearLayout layout)
-    : kernels_(&kernels), precision_(layout.precision) {
-  k_ = parts.front().weight->shape.at(1);
-  for (const LinearPart& part : parts) n_ += part.weight->shape.at(0);
-  words_ = ceil_div(k_, values_per_word(precision_));
-  const int64_t panels = ceil_div(n_, kernels.nr);
-  const int64_t columns = panels * kernels.nr;
-  Arena size;
-  size.floats(checked_mul(columns, words_));
-  weight_ = Buffer(size.used());
-  bias_ = Buffer(static_cast<size_t>(columns) * sizeof(float));
-  std::fill_n(bias_.floats(), columns, 0.0f);
+Linear::Linear(const Kernels& kernels, int64_t n, int64_t k, const LinearLayout& layout)
+    : kernels_(&kernels),
+      n_(n),
+      k_(k),
+      words_(ceil_div(k, values_per_word(layout.precision))),
+      precision_(layout.precision) {
+  if (precision_ != Precision::kInt8) return;
+  for (const int64_t end : layout.segment_ends) segment_ends_.push_back(ceil_div(end, 4));
+  if (segment_ends_.empty()) segment_ends_.push_back(words_);
+}
+
+int64_t Linear::columns() const { return ceil_div(n_, kernels_->nr) * kernels_->nr; }
+
+std::vector<Linear::Part> Linear::parts() const {
+  const auto bytes = [this](int64_t rows) { return checked_bytes(checked_mul(columns(), rows), sizeof(float)); };
+  std::vector<Part> parts{{"weight", &Linear::weight_, bytes(words_)}, {"bias", &Linear::bias_, bytes(1)}};
   if (precision_ == Precision::kInt8) {
-    if (layout.segment_ends.empty()) layout.segment_ends = {k_};
-    for (const int64_t end : layout.segment_ends) segment_ends_.push_back(ceil_div(end, 4));
-    const size_t bytes = static_cast<size_t>(segments() * columns) * sizeof(float);
-    column_scale_ = Buffer(bytes);
-    column_sum_ = Buffer(bytes);
-    std::fill_n(column_scale_.floats(), segments() * columns, 0.0f);
-    std::fill_n(column_sum_.int32s(), segments() * columns, 0);
+    parts.push_back({"column_scale", &Linear::column_scale_, bytes(segments())});
+    parts.push_back({"column_sum", &Linear::column_sum_, bytes(segments())});
+  }
+  return parts;
+}
+
+Linear Linear::of(const Kernels& kernels, const WeightMap& weights, const std::string& name,
+                  const std::vector<std::string>& stems, int64_t rows, int64_t k, const LinearLayout& layout) {
+  if (is_packed(weights, name)) {
+    Linear linear(kernels, checked_mul(static_cast<int64_t>(stems.size()), rows), k, layout);
+    for (const Part& part : linear.parts()) {
+      linear.*part.buffer = part_at(weights, packed_name(name) + part.name, part.bytes);
+    }
+    return linear;
+  }
+  std::vector<LinearPart> matrices;
+  for (const std::string& stem : stems) {
+    matrices.push_back({&weight_at(weights, stem + ".weight", {rows, k}), &weight_at(weights, stem + ".bias", {rows})});
+  }
+  return Linear(kernels, matrices, 0, layout);
+}
+
+void Linear::collect(const std::string& name, PackedParts& parts) const {
+  for (const Part& part : this->parts()) {
+    parts[packed_name(name) + part.name] = {(this->*part.buffer).data(), Buffer::stored_size(part.bytes)};
+  }
+}
+
+Linear::Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int num_threads,
+               const LinearLayout& layout)
+    : Linear(kernels, rows_of(parts), parts.front().weight->shape.at(1), layout) {
+  for (const Part& part : this->parts()) {
+    this->*part.buffer = Buffer(part.bytes);
+    if (part.buffer != &Linear::weight_) std::memset((this->*part.buffer).data(), 0, part.bytes);
   }
   int64_t offset = 0;
   for (const LinearPart& part : parts) {
@@ -77,7 +114,7 @@ Linear::Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int
   Buffer rows(static_cast<size_t>(threads * row_floats) * sizeof(float));
   run_team(threads, [&](Team& team) {
     float* own = rows.floats() + team.rank() * row_floats;
-    team.for_each(panels, [&](int64_t panel) { pack_panel(parts, panel, layout, own); });
+    team.for_each(columns() / kernels.nr, [&](int64_t panel) { pack_panel(parts, panel, layout, own); });
   });
 }
 
@@ -115,7 +152,7 @@ void Linear::to_words(int64_t column, const float* w, int32_t* words) {
   } else if (precision_ == Precision::kBFloat16) {
     kernels_->to_bfloat16(w, k_, reinterpret_cast<uint16_t*>(words));
   } else {
-    const int64_t columns = ceil_div(n_, kernels_->nr) * kernels_->nr;
+    const int64_t columns = this->columns();
     int64_t first = 0;
     for (int64_t s = 0; s < segments(); ++s) {
       const int64_t end = std::min(segment_ends_[static_cast<size_t>(s)] * 4, k_);
@@ -198,7 +235,7 @@ void Linear::multiply(const LinearInput& input, const LinearOutput& output, int6
   args.row_zero = operand.zero;
   args.column_scale = column_scale_.floats();
   args.column_sum = column_sum_.int32s();
-  args.column_stride = ceil_div(n_, kernels_->nr) * kernels_->nr;
+  args.column_stride = columns();
   kernels_->matmul_int8(args);
 }
 

@@ -4,9 +4,8 @@
 
 #include <vector>
 
-#include "layers/tensor.h"
+#include "layers/packed.h"
 #include "runtime/threads.h"
-#include "runtime/workspace.h"
 
 namespace bertcpp {
 
@@ -59,13 +58,20 @@ class Linear {
  public:
   Linear() = default;
   // Stacks the parts along n (query, key and value are one product); all have the same k. Packs on num_threads threads.
-  Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int num_threads = 0, LinearLayout layout = {});
+  Linear(const Kernels& kernels, const std::vector<LinearPart>& parts, int num_threads = 0,
+         const LinearLayout& layout = {});
+  // The product `name` of a model: of the matrices `stems`.weight, each [rows, k], with `stems`.bias; or, where weights
+  // has the parts of it that were packed before, of these, which must outlive it. Throws WeightError.
+  static Linear of(const Kernels& kernels, const WeightMap& weights, const std::string& name,
+                   const std::vector<std::string>& stems, int64_t rows, int64_t k, const LinearLayout& layout = {});
 
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
   Precision precision() const { return precision_; }
   int64_t segments() const { return static_cast<int64_t>(segment_ends_.size()); }
   size_t nbytes() const { return weight_.size() + bias_.size() + column_scale_.size() + column_sum_.size(); }
+  // Adds what `of` takes under this name.
+  void collect(const std::string& name, PackedParts& parts) const;
 
   // Row `row` of `rows` becomes x[k] as this product reads it: in its precision, by segments. Of float32 nothing.
   void prepare(const float* x, int64_t row, const OperandRows& rows) const;
@@ -78,6 +84,15 @@ class Linear {
   void forward(const LinearInput& input, const LinearOutput& output) const;
 
  private:
+  struct Part {
+    const char* name;
+    Buffer Linear::* buffer;
+    size_t bytes;
+  };
+  // The sizes alone; the parts are still to be filled.
+  Linear(const Kernels& kernels, int64_t n, int64_t k, const LinearLayout& layout);
+  int64_t columns() const;  // n rounded up to nr
+  std::vector<Part> parts() const;
   void pack_panel(const std::vector<LinearPart>& parts, int64_t panel, const LinearLayout& layout, float* rows);
   void to_words(int64_t column, const float* w, int32_t* words);
   // The columns of the panels [panel_begin, panel_end) for `rows` rows from `row` on.

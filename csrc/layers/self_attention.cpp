@@ -8,23 +8,12 @@ namespace {
 
 // The heads that a layer has: `heads`, or what pruning left of them.
 int64_t heads_of(const WeightMap& weights, const std::string& name, int64_t hidden_size, int64_t heads) {
-  const auto query = weights.find(name + ".query.weight");
+  const auto query = weights.find(name + ".query.bias");
   if (query == weights.end() || query->second.shape.empty()) return heads;
   const int64_t rows = query->second.shape[0];
   const int64_t head_dim = hidden_size / heads;
   // What is no number of whole heads fails where the shapes are checked.
   return rows >= head_dim && rows < hidden_size && rows % head_dim == 0 ? rows / head_dim : heads;
-}
-
-Linear query_key_value(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
-                       int64_t width, const LayerFormat& format) {
-  std::vector<LinearPart> parts;
-  for (const char* part : {".query", ".key", ".value"}) {
-    parts.push_back({&weight_at(weights, name + part + ".weight", {width, hidden_size}),
-                     &weight_at(weights, name + part + ".bias", {width})});
-  }
-  return Linear(kernels, parts, 0,
-                {.precision = format.precision, .input_order = format.order(), .segment_ends = format.hidden_segments});
 }
 
 // The bucket of a distance key - query: half of the buckets for each sign; of those, half for single distances and half
@@ -72,11 +61,17 @@ SelfAttention::SelfAttention(const Kernels& kernels, const WeightMap& weights, c
     : kernels_(&kernels),
       head_dim_(hidden_size / heads),
       heads_(heads_of(weights, name, hidden_size, heads)),
-      qkv_(query_key_value(kernels, weights, name, hidden_size, heads_ * head_dim_, format)),
-      norm_(kernels, weights, name + ".norm", hidden_size, layer_norm_eps, format.order()) {
-  const TensorView& weight = weight_at(weights, name + ".output.weight", {hidden_size, heads_ * head_dim_});
-  const TensorView& bias = weight_at(weights, name + ".output.bias", {hidden_size});
-  output_ = Linear(kernels, {{&weight, &bias}}, 0, {.precision = format.precision, .output_order = format.order()});
+      qkv_(Linear::of(
+          kernels, weights, name + ".qkv", {name + ".query", name + ".key", name + ".value"}, heads_ * head_dim_,
+          hidden_size,
+          {.precision = format.precision, .input_order = format.order(), .segment_ends = format.hidden_segments})),
+      output_(Linear::of(kernels, weights, name + ".output", {name + ".output"}, hidden_size, heads_ * head_dim_,
+                         {.precision = format.precision, .output_order = format.order()})),
+      norm_(kernels, weights, name + ".norm", hidden_size, layer_norm_eps, format.order()) {}
+
+void SelfAttention::collect(const std::string& name, PackedParts& parts) const {
+  qkv_.collect(name + ".qkv", parts);
+  output_.collect(name + ".output", parts);
 }
 
 int64_t SelfAttention::scratch_floats(const Kernels& kernels, int64_t longest, int64_t head_dim) {

@@ -56,8 +56,9 @@ struct LayerWorkspace {
 
 class SelfAttention {
  public:
-  // weights holds `name`.{query,key,value,output}.{weight,bias} and `name`.norm.{weight,bias}. Heads of hidden_size /
-  // heads values; a layer that was pruned has fewer of them, as its query's rows tell.
+  // weights holds `name`.{query,key,value,output}.{weight,bias} and `name`.norm.{weight,bias}; what collect() adds may
+  // stand for all of them but the norm and query.bias. Heads of hidden_size / heads values; a layer that was pruned has
+  // fewer of them, as its query's bias tells.
   SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
                 int64_t heads, double layer_norm_eps, const LayerFormat& format);
 
@@ -71,6 +72,7 @@ class SelfAttention {
   static int64_t scratch_floats(const Kernels& kernels, int64_t longest, int64_t head_dim);
   int64_t heads() const { return heads_; }
   size_t nbytes() const { return qkv_.nbytes() + output_.nbytes() + norm_.nbytes(); }
+  void collect(const std::string& name, PackedParts& parts) const;  // the products, packed
 
  private:
   void attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias, const LayerWorkspace& workspace,

@@ -27,10 +27,11 @@ const TensorView& weight_at(const WeightMap& weights, const std::string& name, c
     throw WeightError("the weight '" + name + "' has shape " + shape_text(found->second.shape) +
                       ", but the configuration asks for " + shape_text(shape));
   }
+  if (found->second.dtype == DType::kBytes) throw WeightError("the weight '" + name + "' must be floats, not bytes");
   return found->second;
 }
 
-int64_t element_size(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
+int64_t element_size(DType dtype) { return dtype == DType::kFloat32 ? 4 : dtype == DType::kBytes ? 1 : 2; }
 
 void read_floats(const Kernels& kernels, const TensorView& tensor, int64_t first, int64_t count, float* out) {
   const char* source = static_cast<const char*>(tensor.data) + first * element_size(tensor.dtype);

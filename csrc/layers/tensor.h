@@ -10,7 +10,8 @@
 
 namespace bertcpp {
 
-enum class DType { kFloat32, kFloat16, kBFloat16 };
+// kBytes: no numbers, but a part of what was packed before; see layers/packed.h.
+enum class DType { kFloat32, kFloat16, kBFloat16, kBytes };
 
 // Row-major and contiguous; the address need not be aligned.
 struct TensorView {
@@ -21,7 +22,7 @@ struct TensorView {
 
 using WeightMap = std::map<std::string, TensorView>;
 
-// The tensor with this name and shape. Throws WeightError if it is missing or has another shape.
+// The tensor of numbers with this name and shape. Throws WeightError if it is missing or another one.
 const TensorView& weight_at(const WeightMap& weights, const std::string& name, const std::vector<int64_t>& shape);
 
 int64_t element_size(DType dtype);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "layers/tensor.h"
+#include "runtime/errors.h"
 
 namespace bertcpp {
 namespace {
@@ -30,10 +32,26 @@ std::vector<int32_t> descending(const std::vector<double>& scores) {
   return order;
 }
 
+// What was stored must be an order, since channels are looked up by it.
+std::vector<int32_t> stored_order(const TensorView& stored, int64_t hidden) {
+  std::vector<int32_t> order(static_cast<size_t>(hidden));
+  std::vector<bool> seen(order.size());
+  bool whole = stored.dtype == DType::kBytes && stored.shape == std::vector<int64_t>{hidden * 4};
+  if (whole) std::memcpy(order.data(), stored.data, order.size() * sizeof(int32_t));
+  for (size_t i = 0; whole && i < order.size(); ++i) {
+    whole = order[i] >= 0 && order[i] < hidden && !seen[static_cast<size_t>(order[i])];
+    if (whole) seen[static_cast<size_t>(order[i])] = true;
+  }
+  if (!whole) throw WeightError(std::string(kStoredOrder) + " is no order of " + std::to_string(hidden) + " channels");
+  return order;
+}
+
 }  // namespace
 
 std::vector<int32_t> hidden_order(const EncoderConfig& config, const WeightMap& weights, const Kernels& kernels) {
   const int64_t hidden = config.hidden_size;
+  const auto stored = weights.find(kStoredOrder);
+  if (stored != weights.end()) return stored_order(stored->second, hidden);
   std::vector<std::string> norms;
   if (config.embedding_size == hidden) norms.push_back("embeddings.norm");
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {

@@ -15,6 +15,8 @@ namespace bertcpp {
 // An order of the hidden state for all layers of a model: the mean over the inputs of its products of each channel's
 // reach, in units of the input's mean reach.
 std::vector<int32_t> hidden_order(const EncoderConfig& config, const WeightMap& weights, const Kernels& kernels);
+// Under this name weights may hold the bytes of hidden_order's result, which the packed products were made with.
+constexpr const char* kStoredOrder = "hidden_order";
 // An order of the feed-forward network's inner channels in the layer `name`.
 std::vector<int32_t> intermediate_order(const EncoderConfig& config, const WeightMap& weights, const Kernels& kernels,
                                         const std::string& name);

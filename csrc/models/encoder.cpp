@@ -72,11 +72,13 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string name = "layers." + std::to_string(i);
     std::vector<int32_t> order;
-    if (bytes) order = intermediate_order(config, weights, kernels, name);
-    layers_.push_back({SelfAttention(kernels, weights, name + ".attention", config.hidden_size,
-                                     config.num_attention_heads, config.layer_norm_eps, format_),
-                       FeedForward(kernels, weights, name + ".ffn", config.hidden_size, config.intermediate_size,
-                                   config.hidden_act, config.layer_norm_eps, format_, bytes ? &order : nullptr)});
+    // What is packed is in this order already.
+    if (bytes && !is_packed(weights, name + ".ffn.up")) order = intermediate_order(config, weights, kernels, name);
+    layers_.push_back(
+        {SelfAttention(kernels, weights, name + ".attention", config.hidden_size, config.num_attention_heads,
+                       config.layer_norm_eps, format_),
+         FeedForward(kernels, weights, name + ".ffn", config.hidden_size, config.intermediate_size, config.hidden_act,
+                     config.layer_norm_eps, format_, order.empty() ? nullptr : &order)});
     if (config.relative_attention_num_buckets > 0 && heads(i) != config.num_attention_heads) {
       throw WeightError(name + " has " + std::to_string(heads(i)) + " of " +
                         std::to_string(config.num_attention_heads) +
@@ -84,9 +86,7 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
     }
   }
   if (config.has_pooler) {
-    const TensorView& weight = weight_at(weights, "pooler.weight", {config.hidden_size, config.hidden_size});
-    const TensorView& bias = weight_at(weights, "pooler.bias", {config.hidden_size});
-    pooler_ = Linear(kernels, {{&weight, &bias}});
+    pooler_ = Linear::of(kernels, weights, "pooler", {"pooler"}, config.hidden_size, config.hidden_size);
   }
 }
 
@@ -251,6 +251,18 @@ size_t Encoder::nbytes() const {
   size_t total = embeddings_.nbytes() + pooler_.nbytes();
   for (const Layer& layer : layers_) total += layer.attention.nbytes() + layer.feed_forward.nbytes();
   return total;
+}
+
+PackedParts Encoder::packed() const {
+  PackedParts parts;
+  embeddings_.collect(parts);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const std::string name = "layers." + std::to_string(i);
+    layers_[i].attention.collect(name + ".attention", parts);
+    layers_[i].feed_forward.collect(name + ".ffn", parts);
+  }
+  if (!format_.hidden_order.empty()) parts[kStoredOrder] = std::as_bytes(std::span(format_.hidden_order));
+  return parts;
 }
 
 }  // namespace bertcpp

@@ -60,7 +60,8 @@ struct EncoderOutputs {
 
 class Encoder {
  public:
-  // Embedding tables are read where they lie and must outlive the Encoder; matrices are packed.
+  // Embedding tables are read where they lie and must outlive the Encoder, and so are the parts that another Encoder of
+  // this configuration and these kernels has packed; where weights lacks those, matrices are packed.
   // Throws ConfigError or WeightError.
   Encoder(const EncoderConfig& config, const WeightMap& weights, const Kernels& kernels);
 
@@ -71,6 +72,9 @@ class Encoder {
   // Of a layer: num_attention_heads, or fewer where some were pruned.
   int64_t heads(int64_t layer) const { return layers_[static_cast<size_t>(layer)].attention.heads(); }
   size_t nbytes() const;
+  // What the constructor would take in place of the matrices but for the pooler's, which heads read too. Valid while
+  // the Encoder is.
+  PackedParts packed() const;
 
  private:
   struct Layer {

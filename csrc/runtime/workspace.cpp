@@ -23,7 +23,7 @@ size_t round_up(size_t x, size_t multiple) { return (x + multiple - 1) / multipl
 // The length of the mapping that holds `bytes` and the slack.
 size_t mapped_length(size_t bytes) {
   static const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return round_up(bytes + kSlack, page);
+  return round_up(round_up(bytes, kAlignment) + kSlack, page);
 }
 
 // Maps more than needed and cuts off what lies before and after the aligned part.
@@ -47,13 +47,23 @@ Buffer::Buffer(size_t bytes) : size_(bytes) {
   if (bytes >= kHugePage) {
     data_ = map_aligned(bytes);
   } else {
-    data_ = static_cast<std::byte*>(::operator new(bytes + kSlack, std::align_val_t{kAlignment}));
-    std::memset(data_ + bytes, 0, kSlack);
+    data_ = static_cast<std::byte*>(::operator new(stored_size(bytes), std::align_val_t{kAlignment}));
+    std::memset(data_ + bytes, 0, stored_size(bytes) - bytes);
   }
 }
 
+Buffer Buffer::borrowed(const void* data, size_t bytes) {
+  Buffer buffer;
+  buffer.data_ = static_cast<std::byte*>(const_cast<void*>(data));
+  buffer.size_ = bytes;
+  buffer.borrowed_ = true;
+  return buffer;
+}
+
+size_t Buffer::stored_size(size_t bytes) { return round_up(bytes, kAlignment) + kSlack; }
+
 Buffer::~Buffer() {
-  if (data_ == nullptr) return;
+  if (data_ == nullptr || borrowed_) return;
   if (size_ >= kHugePage) {
     munmap(data_, mapped_length(size_));
   } else {
@@ -62,11 +72,14 @@ Buffer::~Buffer() {
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      borrowed_(std::exchange(other.borrowed_, false)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(borrowed_, other.borrowed_);
   return *this;
 }
 

@@ -13,6 +13,9 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t bytes);  // throws std::bad_alloc
+  // Memory of somebody else's, who keeps it for longer: stored_size(bytes) of it may be read, at a multiple of 64, and
+  // none may be written.
+  static Buffer borrowed(const void* data, size_t bytes);
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
@@ -23,10 +26,13 @@ class Buffer {
   float* floats() const { return reinterpret_cast<float*>(data_); }
   int32_t* int32s() const { return reinterpret_cast<int32_t*>(data_); }
   size_t size() const { return size_; }
+  // What may be read of a Buffer of `bytes`: the slack as well, and a multiple of 64.
+  static size_t stored_size(size_t bytes);
 
  private:
   std::byte* data_ = nullptr;
   size_t size_ = 0;
+  bool borrowed_ = false;
 };
 
 // Hands out pieces of a Buffer, each aligned to 64 bytes. Construct with no buffer to measure: take() returns null and

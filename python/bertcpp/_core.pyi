@@ -47,6 +47,9 @@ def measure_peak(dtype: str = "float32", *, num_threads: int = 0, seconds: float
     samples of `seconds` each. Raises InputError for a dtype that has no such loop.
     """
 
+def packed_layout() -> int:
+    """The version of what `Encoder.packed` gives: another one cannot be loaded."""
+
 @final
 class Encoder:
     """A BERT-family encoder over packed batches. Any number of threads may call one at once."""
@@ -54,8 +57,15 @@ class Encoder:
     def __init__(self, config: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
         """Packs the matrices for the instruction set in use; the embedding tables are read where they lie.
 
-        weights: float32, float16, or uint16 holding the bits of bfloat16.
+        weights: float32, float16, or uint16 holding the bits of bfloat16. What `packed` gives of an Encoder of the same
+        configuration, dtype and instruction set may stand for the matrices; it is read where it lies.
         Raises ConfigError, WeightMismatchError, InstructionSetError, MemoryError.
+        """
+
+    def packed(self) -> dict[str, NDArray[np.uint8]]:
+        """What the constructor takes in place of the matrices: bytes by name, read-only views of the engine's memory.
+
+        Each must lie at a multiple of 64 bytes when it is read.
         """
 
     def forward(

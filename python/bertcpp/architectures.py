@@ -18,6 +18,7 @@ from .checkpoints import open_weights
 from .configuration import AutoConfig, PretrainedConfig
 from .encoder_weights import collect, float32
 from .errors import ConfigError, UnknownArchitectureError
+from .packed_weights import target_for
 from .packing import InputLimits
 
 if TYPE_CHECKING:
@@ -368,7 +369,7 @@ def load_encoder(
         config: its configuration; None reads it.
         add_pooling_layer: False leaves the pooler out.
         use_safetensors: see `bertcpp.checkpoints.open_weights`.
-        where: the device and what it computes in; None is float32 on the processor.
+        where: the device and what it computes in; None is float32 on the processor, or what weights are packed in.
 
     Returns:
         The engine, and what inputs are checked against.
@@ -377,6 +378,7 @@ def load_encoder(
         CheckpointError: files are missing, damaged or of an unknown kind.
         ConfigError: the configuration is impossible, or of a family that bertcpp does not compute.
         WeightMismatchError: the tensors do not fit it.
+        InputError: weights are packed for another dtype.
         DeviceError, DeviceMemoryError: as `bertcpp.devices.encoder`.
 
     Example:
@@ -389,7 +391,9 @@ def load_encoder(
     if config is None:
         config = AutoConfig.from_pretrained(folder)
     settings, limits = engine_config(config), input_limits(config)
-    with open_weights(folder, use_safetensors=use_safetensors) as weights:
+    where = where or target_for(folder, None, None)
+    with open_weights(folder, use_safetensors=use_safetensors, packed=True) as weights:
+        weights.check_target(where)
         arrays, packed = engine_weights(config, weights, add_pooling_layer=add_pooling_layer)
         settings["has_pooler"] = "pooler.weight" in arrays
         try:

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["copy_beside_weights", "new_folder", "write_json", "write_safetensors"]
+__all__ = ["copy_beside_weights", "format_dtype", "new_folder", "write_json", "write_safetensors"]
 
 _PART_NAME = 50  # characters of a folder's name that its temporary folder bears; names have at most 255 bytes
 # What may hold an encoder's weights, in any format; the new weights take its place.
 _WEIGHTS = (".safetensors", ".bin", ".h5", ".msgpack", ".ot", ".onnx", ".pt", ".pth", ".gguf", ".tflite", ".index.json")
 _NOT_COPIED = ("onnx", "openvino", "coreml", "tf_saved_model", "__pycache__")
+_LINE = 64  # bytes
 _DTYPES = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", "int32": "I32", "uint8": "U8"}
 
 
@@ -64,6 +65,7 @@ def new_folder(out: str | os.PathLike[str], *, source: Path | None = None, overw
         os.umask(mask)
         temporary.chmod(0o777 & ~mask)
         yield temporary
+        _settle(temporary)
         _put_in_place(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -86,6 +88,16 @@ def _check_target(target: Path, source: Path | None, overwrite: bool) -> None:
         raise CheckpointExistsError(f"{target} is there already; name another folder, or ask to overwrite it")
     if not {"config.json", "modules.json"} & set(content):
         raise CheckpointExistsError(f"{target} holds {content[0]} and no checkpoint; it is not overwritten: remove it")
+
+
+def _settle(folder: Path) -> None:
+    """Have the disk hold every file before the folder takes its name, so that no power cut leaves parts of them."""
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
@@ -129,32 +141,49 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]], dtypes: Mapping[str, str] | None = None) -> None:
+def format_dtype(array: NDArray[Any]) -> str:
+    """Return the format's name of a dtype; "" where it has none."""
+    return _DTYPES.get(array.dtype.name, "")
+
+
+def write_safetensors(
+    path: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    dtypes: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write a safetensors file, the wider dtypes first so that each tensor lies at a multiple of its size.
+
+    Bytes that fill whole cache lines come before all others, so that they begin with one.
 
     Args:
         path: the file.
         tensors: the arrays by name.
         dtypes: the format's names of those dtypes that NumPy's does not tell, such as ``"BF16"`` for bits in uint16.
+        metadata: what the file says of itself; None is what transformers writes.
 
     Raises:
         CheckpointError: a dtype has no name there.
         OSError: the file cannot be written.
     """
-    named = {name: (dtypes or {}).get(name) or _DTYPES.get(array.dtype.name, "") for name, array in tensors.items()}
+    named = {name: (dtypes or {}).get(name) or format_dtype(array) for name, array in tensors.items()}
     for name, dtype in named.items():
         if not dtype:
             raise CheckpointError(f"{path}: tensor {name!r} has the dtype {tensors[name].dtype}, which is not written")
-    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    order = sorted(tensors, key=lambda name: (not _fills_lines(tensors[name]), -tensors[name].dtype.itemsize, name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata or {"format": "pt"})}
     end = 0
     for name in order:
         start, end = end, end + tensors[name].nbytes
         header[name] = {"dtype": named[name], "shape": list(tensors[name].shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-(len(text) + 8) % _LINE)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in order:
             array = tensors[name]
             file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+
+
+def _fills_lines(array: NDArray[Any]) -> bool:
+    return array.dtype == np.uint8 and array.nbytes % _LINE == 0

@@ -159,7 +159,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _has_weights(folder: Path) -> bool:
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in ("model.safetensors", "model.packed.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
             return True
         if (folder / f"{name}.index.json").is_file():
@@ -221,12 +221,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def open_weights(folder: Path, *, use_safetensors: bool | None = None) -> Weights:
+def open_weights(folder: Path, *, use_safetensors: bool | None = None, packed: bool = False) -> Weights:
     """Open a checkpoint's weights: ``model.safetensors``, shards with an index, or ``pytorch_model.bin``.
+
+    Weights that `bertcpp quantize` packed come before these.
 
     Args:
         folder: the checkpoint's.
         use_safetensors: True takes only safetensors, False only PyTorch's files, None the former where they exist.
+        packed: whether packed weights are of use; else they are refused.
 
     Raises:
         CheckpointNotFoundError: there are no weights, or a shard is missing.
@@ -235,7 +238,7 @@ def open_weights(folder: Path, *, use_safetensors: bool | None = None) -> Weight
     """
     from .weights import open_folder
 
-    return open_folder(folder, use_safetensors)
+    return open_folder(folder, use_safetensors, packed)
 
 
 def read_tensors(folder: Path) -> dict[str, NDArray[np.generic]]:

@@ -20,6 +20,7 @@ from .commands import (
     info,
     ner,
     prune,
+    quantize,
     rerank,
     similarity,
     summarize,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "main"]
 
 _TASKS = (embed, similarity, classify, ner, answer, fill_mask, rerank, summarize)
-_CHECKPOINTS = (info, convert, prune, trim, bench)
+_CHECKPOINTS = (info, convert, quantize, prune, trim, bench)
 COMMANDS: tuple[Command, ...] = tuple(module.COMMAND for module in (*_TASKS, *_CHECKPOINTS))
 
 _EPILOG = """\

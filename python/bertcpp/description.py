@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 from . import __version__, _core, architectures, checkpoints
 from .configuration import AutoConfig
 from .errors import CheckpointNotFoundError
+from .packed_weights import PackedWeights
 from .pooling import Dense, LayerNorm, Modules, plain_modules, read_modules, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["describe_checkpoint", "describe_machine"]
+    from numpy.typing import NDArray
+
+    from .weights import Weights
+
+__all__ = ["describe_checkpoint", "describe_machine", "weight_arrays"]
 
 
 def describe_machine() -> dict[str, Any]:
@@ -54,16 +59,24 @@ def describe_checkpoint(name: str) -> dict[str, Any]:
         "vocabulary": config.vocab_size,
         "positions": config.max_position_embeddings,
     }
-    with checkpoints.open_weights(parts.encoder) as weights:
-        tensors = [weights[tensor] for tensor in weights]
-        numbers = [tensor for tensor in tensors if tensor.dtype.kind in "fu"]  # not the table of positions
-        facts["parameters"] = sum(tensor.size for tensor in numbers)
-        facts["stored_as"] = sorted({"bfloat16" if t.dtype.name == "uint16" else t.dtype.name for t in numbers})
+    with checkpoints.open_weights(parts.encoder, packed=True) as weights:
+        if isinstance(weights, PackedWeights):
+            facts["parameters"] = weights.file.parameters
+            facts["stored_as"] = [f"{weights.file.dtype}, packed for {weights.file.instruction_set}"]
+        else:
+            numbers = weight_arrays(weights)
+            facts["parameters"] = sum(tensor.size for tensor in numbers)
+            facts["stored_as"] = sorted({"bfloat16" if t.dtype.name == "uint16" else t.dtype.name for t in numbers})
     facts |= (
         _about_embedding(folder, parts) if modules else {"pooling": "not stated (SentenceTransformer takes the mean)"}
     )
     facts["files"] = _files(folder)
     return facts
+
+
+def weight_arrays(weights: Weights) -> list[NDArray[Any]]:
+    """Return the tensors that hold weights, unlike a table of positions."""
+    return [tensor for tensor in weights.values() if tensor.dtype.kind in "fu"]
 
 
 def _about_embedding(folder: Path, modules: Modules) -> dict[str, Any]:

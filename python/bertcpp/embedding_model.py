@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _core, checkpoints
 from .devices import Device, Target, resolve, target
+from .packed_weights import target_for
 from .pooling import read_settings
 from .sentence_encoder import SentenceEncoder
 from .similarity import SimilarityFunction
@@ -20,6 +21,7 @@ from .similarity import SimilarityFunction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from .tokenization import PreTrainedTokenizer
 
@@ -203,6 +205,7 @@ class EmbeddingModel:
             local_files_only=local_files_only,
             token=token,
         )
+        self._where = chosen_target(device, model_kwargs or {}, self._folder)
         settings = read_settings(self._folder)
         if not (self._folder / "modules.json").is_file():
             warnings.warn(
@@ -417,8 +420,8 @@ def merged_prompts(given: dict[str, str] | None, settings: dict[str, Any]) -> di
     return {"query": "", "document": ""} | saved | dict(given or {})
 
 
-def chosen_target(device: Any, model_kwargs: dict[str, Any]) -> Target:
-    """Return where to compute and in what; take what changes nothing here.
+def chosen_target(device: Any, model_kwargs: dict[str, Any], folder: Path | None = None) -> Target:
+    """Return where to compute, and in what, the checkpoint in a folder; take what changes nothing here.
 
     Raises:
         ValueError: if something else is asked for.
@@ -432,4 +435,4 @@ def chosen_target(device: Any, model_kwargs: dict[str, Any]) -> Target:
             raise ValueError(
                 f"model_kwargs[{name!r}] is not known; bertcpp takes dtype and {', '.join(_WITHOUT_EFFECT)}"
             )
-    return target(device, dtype)
+    return target(device, dtype) if folder is None else target_for(folder, device, dtype)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .configuration import PretrainedConfig
     from .weights import Weights
 
-__all__ = ["by_modern_name", "checked", "collect", "encoder_prefix", "float32"]
+__all__ = ["by_modern_name", "checked", "collect", "encoder_prefix", "float32", "is_matrix", "wanted_tensors"]
 
 Array = NDArray[Any]
 EngineConfig = dict[str, int | float | str]
@@ -53,10 +53,12 @@ def collect(
     """Collect a checkpoint's tensors under the engine's names; see `bertcpp.architectures.engine_weights`."""
     present = by_modern_name(weights)
     prefix = encoder_prefix(row, present, weights)
-    wanted = dict(_wanted(row, settings))
+    wanted = dict(wanted_tensors(row, settings))
     pooler = [f"{prefix}{row.tensors['pooler']}.{part}" for part in ("weight", "bias")] if row.has_pooler else []
     if not add_pooling_layer or not any(name in present for name in pooler):
         wanted = {name: own for name, own in wanted.items() if not name.startswith("pooler.")}
+    if not weights.has_matrices:
+        wanted = {name: own for name, own in wanted.items() if not is_matrix(name)}
     missing = [prefix + own for own in wanted.values() if prefix + own not in present]
     if missing:
         raise _missing(missing, weights, settings)
@@ -74,12 +76,25 @@ def collect(
         collected["relative_attention_bias.weight"] = table[: row.relative_buckets]
     if row.adjust is not None:
         row.adjust(config, collected, tensor)
+    if not weights.has_matrices:
+        return collected | weights.packed(), []
     packed = [present[prefix + own] for name, own in wanted.items() if name.rpartition(".")[0] not in _TABLES]
     return collected, packed
 
 
-def _wanted(row: Architecture, settings: EngineConfig) -> Iterable[tuple[str, str]]:
-    """(the engine's name, the checkpoint's without its prefix) of every tensor of the encoder and the pooler."""
+def is_matrix(name: str) -> bool:
+    """Whether the tensor of this name of the engine's is a matrix that `bertcpp quantize` keeps packed alone.
+
+    The pooler's is not: heads may read it as well.
+    """
+    stem, _, part = name.rpartition(".")
+    if stem.startswith("layers."):
+        stem = "layers.{i}." + stem.split(".", 2)[2]
+    return part == "weight" and stem != "pooler" and stem not in _TABLES and len(_SHAPES[stem]) == 2
+
+
+def wanted_tensors(row: Architecture, settings: EngineConfig) -> Iterable[tuple[str, str]]:
+    """Yield (the engine's name, the checkpoint's without its prefix) of every tensor of the encoder and the pooler."""
     for name, own in row.tensors.items():
         if name == "embeddings.token_type" and not settings["type_vocab_size"]:
             continue

@@ -119,7 +119,7 @@ def load_heads(
         WeightMismatchError: tensors do not fit the configuration.
     """
     rows = [HEADS[config.model_type][name] for name in heads_of(task, config.model_type)]
-    with open_weights(folder, use_safetensors=use_safetensors) as weights:
+    with open_weights(folder, use_safetensors=use_safetensors, packed=True) as weights:
         source = HeadTensors(config, weights, own_weights(head, folder))
         source.check_own(rows)
         missing = source.missing(rows)

@@ -194,7 +194,7 @@ def _without_modules(folder: Path) -> LateInteraction:
         return LateInteraction(folder, (Normalize(),))
     path = folder / "artifact.metadata"
     metadata: dict[str, Any] = checkpoints.read_json(path) if path.is_file() else {}
-    with checkpoints.open_weights(folder) as weights:
+    with checkpoints.open_weights(folder, packed=True) as weights:
         if "linear.weight" not in weights:
             raise ConfigError(f"{folder}: the projection linear.weight of an HF_ColBERT checkpoint is missing")
         projection = _Projection(weights["linear.weight"])

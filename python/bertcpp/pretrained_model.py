@@ -13,6 +13,7 @@ from .arrays import as_torch_tensor, is_torch_tensor
 from .configuration import AutoConfig, PretrainedConfig
 from .errors import InputError, UnknownArchitectureError
 from .outputs import BaseModelOutput, ModelOutput
+from .packed_weights import target_for
 from .packing import Packer
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class PreTrainedModel:
             use_safetensors: True takes only safetensors, False only PyTorch's files, None the former where they exist.
             dtype: the dtype to compute in, whatever the weights are stored in: float32, which None means too, bfloat16,
                 int8, or "auto" for the fastest of them here; on a GPU float32, "tf32", float16 and bfloat16. Results
-                are float32. docs/precision.md tells what each loses.
+                are float32. docs/precision.md tells what each loses. A folder of `bertcpp quantize` has one dtype,
+                which None and "auto" mean then.
             torch_dtype: the older name of `dtype`.
             device: "cpu", "cuda", "cuda:1" ..., or "auto" for a GPU where one works; None is the processor. See
                 docs/cuda.md.
@@ -142,7 +144,7 @@ class PreTrainedModel:
             >>> model([[101, 7592, 102]]).last_hidden_state.shape
             (1, 3, 384)
         """
-        where = devices.target(device, torch_dtype if dtype is None else dtype)
+        devices.target(device, torch_dtype if dtype is None else dtype)  # refused before anything is downloaded
         folder = checkpoints.locate(
             pretrained_model_name_or_path,
             cache_dir=cache_dir,
@@ -152,6 +154,7 @@ class PreTrainedModel:
             revision=revision,
             subfolder=subfolder,
         )
+        where = target_for(folder, device, torch_dtype if dtype is None else dtype)
         options = {name: overrides.pop(name) for name in cls._own_options & overrides.keys()}
         overrides = {name: value for name, value in overrides.items() if name not in _WITHOUT_EFFECT}
         loaded = cls._read_config(folder if config is None else config, overrides)

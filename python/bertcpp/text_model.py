@@ -97,6 +97,7 @@ class TextModel:
             local_files_only=local_files_only,
             token=token,
         )
+        self._where = chosen_target(device, model_kwargs or {}, self._folder)
         self._settings = read_settings(self._folder, self._kinds)
         self.prompts = merged_prompts(prompts, self._settings)
         self.default_prompt_name = default_prompt_name or self._settings.get("default_prompt_name")

@@ -16,10 +16,13 @@ from .safetensors_file import SafetensorsFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Weights", "open_folder"]
+    from .devices import Target
+
+__all__ = ["PACKED_FILE", "Weights", "open_folder"]
 
 Part = TypeVar("Part", bound=Mapping[str, NDArray[Any]])
 
+PACKED_FILE = "model.packed.safetensors"  # see bertcpp.packed_weights
 _FILES = {
     True: ("model.safetensors", "model.safetensors.index.json"),
     False: ("pytorch_model.bin", "pytorch_model.bin.index.json"),
@@ -42,7 +45,12 @@ class Weights(Mapping[str, NDArray[Any]]):
         folder: where they are, for messages.
         parts: the files' tensors by name, each name in one of them.
         files: those of the parts that are mapped.
+
+    Attributes:
+        has_matrices: whether the encoder's are among them; else `packed` gives what stands for them.
     """
+
+    has_matrices = True
 
     def __init__(
         self, folder: Path, parts: Mapping[str, Mapping[str, NDArray[Any]]], files: Iterable[SafetensorsFile]
@@ -77,6 +85,13 @@ class Weights(Mapping[str, NDArray[Any]]):
         """Return a tensor's shape."""
         part = self._parts[name]
         return part.shape_of(name) if isinstance(part, SafetensorsFile) else part[name].shape
+
+    def packed(self) -> dict[str, NDArray[Any]]:
+        """Return what the engine has packed, by its names; of an ordinary checkpoint nothing."""
+        return {}
+
+    def check_target(self, where: Target) -> None:
+        """Refuse to compute where, or in what, these weights cannot be computed; ordinary ones can everywhere."""
 
     def release(self, names: Iterable[str]) -> None:
         """Give back the memory of mapped tensors that have been copied elsewhere."""
@@ -122,9 +137,11 @@ class Weights(Mapping[str, NDArray[Any]]):
         self._files = []
 
 
-def open_folder(folder: Path, use_safetensors: bool | None) -> Weights:
+def open_folder(folder: Path, use_safetensors: bool | None, packed: bool) -> Weights:
     """Open the weights of a folder; see `bertcpp.checkpoints.open_weights`."""
     if use_safetensors is not False:
+        if (folder / PACKED_FILE).is_file():
+            return _open_packed(folder, packed)
         if (folder / "model.safetensors").is_file():
             file = SafetensorsFile(folder / "model.safetensors")
             return Weights(folder, dict.fromkeys(file, file), [file])
@@ -140,6 +157,17 @@ def open_folder(folder: Path, use_safetensors: bool | None) -> Weights:
         if (folder / "pytorch_model.bin.index.json").is_file():
             return Weights(folder, _read_index(folder / "pytorch_model.bin.index.json", read_torch_file)[0], [])
     raise _no_weights(folder, use_safetensors)
+
+
+def _open_packed(folder: Path, wanted: bool) -> Weights:
+    from .packed_weights import PackedFile, PackedWeights
+
+    if not wanted:
+        raise UnsupportedFormatError(
+            f"{folder} has weights that bertcpp quantize packed for one processor, from which no other checkpoint can "
+            "be made; use the one that they were made of"
+        )
+    return PackedWeights(folder, PackedFile(folder / PACKED_FILE))
 
 
 def _read_index(path: Path, open_file: Callable[[Path], Part]) -> tuple[dict[str, Part], list[Part]]:
