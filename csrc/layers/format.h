@@ -17,8 +17,8 @@ struct LayerFormat {
   const std::vector<int32_t>* order() const { return hidden_order.empty() ? nullptr : &hidden_order; }
 };
 
-// Where the segments of a depth of k channels end: about where these ends are, in whole cache lines as tile instructions
-// ask for, and at k.
+// Where the segments of a depth of k channels end: about where these ends are, in whole cache lines as tile
+// instructions ask for, and at k.
 std::vector<int64_t> segment_ends(int64_t k, const std::vector<int64_t>& ends);
 
 }  // namespace bertcpp
