@@ -210,19 +210,27 @@ BERTCPP_INLINE Vec shuffle(Vec a, Vec b, IntVec index) {
 #endif
 }
 
+// Lane i is lane (i + N) modulo the width of v.
+template <int N>
+BERTCPP_INLINE Vec rotate(Vec v) {
+  IntVec index{};
+#pragma GCC unroll 16
+  for (int i = 0; i < kWidth; ++i) index[i] = (i + N) % kWidth;
+  return shuffle(v, v, index);
+}
+
 // The lanes are added in halves: (0 + W/2), (1 + W/2 + 1) ...; the order is part of the results.
 BERTCPP_INLINE float reduce_add(Vec v) {
-  float lanes[kWidth];
-  store(lanes, v);
-  for (int half = kWidth / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
+  if constexpr (kWidth > 8) v += rotate<8>(v);
+  if constexpr (kWidth > 4) v += rotate<4>(v);
+  v += rotate<2>(v);
+  v += rotate<1>(v);
+  return v[0];
 }
 BERTCPP_INLINE float reduce_max(Vec v) {
-  float lanes[kWidth];
-  store(lanes, v);
-  float m = lanes[0];
-  for (int i = 1; i < kWidth; ++i) m = lanes[i] > m ? lanes[i] : m;
-  return m;
+  if constexpr (kWidth > 8) v = max(v, rotate<8>(v));
+  if constexpr (kWidth > 4) v = max(v, rotate<4>(v));
+  v = max(v, rotate<2>(v));
+  v = max(v, rotate<1>(v));
+  return v[0];
 }
