@@ -206,6 +206,21 @@ def test_results_of_other_settings_are_others(model: SentenceTransformer, prompt
     assert len(list(tmp_path.rglob("BertcppSTS.json"))) == 3
 
 
+def test_results_of_another_dtype_are_others(prompted: Path, tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path)
+    for dtype in ("float32", "bfloat16", "int8"):
+        scores(SentenceTransformer(prompted, model_kwargs={"dtype": dtype}), Similarity(), cache=cache)
+    written = [path.as_posix() for path in tmp_path.rglob("BertcppSTS.json")]
+    assert [sum(f"dtype_{dtype}" in path for path in written) for dtype in ("float32", "bfloat16", "int8")] == [0, 1, 1]
+    assert len(written) == 3
+
+
+def test_mteb_loads_the_dtype_that_results_are_filed_under(prompted: Path) -> None:
+    meta = SentenceTransformer(prompted, model_kwargs={"dtype": "int8"}).mteb_model_meta
+    loaded = meta.model_copy(update={"name": str(prompted), "revision": None}).load_model(device="cpu")
+    assert loaded.mteb_model_meta.experiment_kwargs["dtype"] == "int8"
+
+
 def test_tasks_without_text(model: SentenceTransformer) -> None:
     with pytest.raises(errors.InputError, match="has image and no text; bertcpp reads text"):
         model.encode(

@@ -60,6 +60,8 @@ def _settings(model: Any) -> dict[str, Any]:
     settings = {"max_seq_length": model.max_seq_length, "truncate_dim": getattr(model, "truncate_dim", None)}
     if model.on_overflow == "window":
         settings["on_overflow"] = "window"
+    if model._where.dtype != "float32":
+        settings["dtype"] = model._where.dtype
     return {name: value for name, value in settings.items() if value is not None}
 
 
@@ -71,11 +73,14 @@ def _load(
     engine: str = "bertcpp",
     max_seq_length: int | None = None,
     embed_dim: int | None = None,
+    dtype: str | None = None,
     **arguments: Any,
 ) -> Any:
     """Load a model as MTEB asks for one: by its name, with the settings that its results are filed under."""
     if embed_dim is not None:
         arguments["truncate_dim"] = embed_dim
+    if dtype is not None:
+        arguments["model_kwargs"] = {**arguments.get("model_kwargs", {}), "dtype": dtype}
     model = kind(name, revision=revision, **arguments)
     if max_seq_length is not None:
         model.max_seq_length = max_seq_length
