@@ -17,6 +17,15 @@ void check_size(const char* name, int64_t value, int64_t least) {
                     std::to_string(least) + " and " + std::to_string(kLargestSize));
 }
 
+// A byte times a signed byte is at most 255 * 127, so that 32 bits hold the sum of this many of them and a few more.
+constexpr int64_t kDeepestInt8 = (int64_t{1} << 16) - 1;
+
+void check_int8_depth(const char* name, int64_t value) {
+  if (value <= kDeepestInt8) return;
+  throw ConfigError(std::string(name) + " is " + std::to_string(value) + ", but dtype int8 sums exactly over at most " +
+                    std::to_string(kDeepestInt8) + " values: compute in float32 or bfloat16");
+}
+
 void check_ids(const char* name, const int32_t* ids, int64_t count, int64_t limit, const char* table) {
   if (ids == nullptr) return;
   for (int64_t i = 0; i < count; ++i) {
@@ -65,6 +74,11 @@ const EncoderConfig& check(const EncoderConfig& config) {
   check_size("type_vocab_size", config.type_vocab_size, 0);
   check_size("embedding_size", config.embedding_size, 1);
   check_size("relative_attention_num_buckets", config.relative_attention_num_buckets, 0);
+  if (config.precision == Precision::kInt8) {
+    check_int8_depth("hidden_size", config.hidden_size);
+    check_int8_depth("intermediate_size", config.intermediate_size);
+    check_int8_depth("embedding_size", config.embedding_size);
+  }
   if (config.hidden_size % config.num_attention_heads != 0) {
     throw ConfigError("hidden_size " + std::to_string(config.hidden_size) +
                       " is not a multiple of num_attention_heads " + std::to_string(config.num_attention_heads));
