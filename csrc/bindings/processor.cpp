@@ -1,6 +1,6 @@
 #include <pybind11/stl.h>
 
-#include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -28,8 +28,17 @@ std::vector<std::string> instruction_sets() {
   return names;
 }
 
-// Numbers that an int cannot hold are cut to ones that are refused all the same.
-void set_threads(int64_t n) { set_num_threads(static_cast<int>(std::clamp<int64_t>(n, -(1 << 30), 1 << 30))); }
+// Python's integers have no end: one that an int64_t cannot hold is refused as any other that is too large.
+void set_threads(const py::object& n) {
+  if (PyIndex_Check(n.ptr()) == 0) {
+    throw py::type_error("set_num_threads takes an integer, not " + py::repr(n).cast<std::string>());
+  }
+  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(n.ptr()));
+  if (!index) throw py::error_already_set();
+  int overflow = 0;
+  const long long threads = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  set_num_threads(overflow == 0 ? static_cast<int64_t>(threads) : overflow * std::numeric_limits<int64_t>::max());
+}
 
 double peak(const std::string& dtype, int64_t num_threads, double seconds) {
   const int threads = checked_num_threads(num_threads);

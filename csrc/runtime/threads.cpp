@@ -102,12 +102,12 @@ int available_cpus() {
   return quota < cpus ? std::max(1, static_cast<int>(quota)) : cpus;
 }
 
-void set_num_threads(int n) {
+void set_num_threads(int64_t n) {
   if (n < 1 || n > kMaxThreads) {
     throw InputError("the number of threads must be between 1 and " + std::to_string(kMaxThreads) + ", not " +
                      std::to_string(n));
   }
-  num_threads_setting.store(n, std::memory_order_relaxed);
+  num_threads_setting.store(static_cast<int>(n), std::memory_order_relaxed);
 }
 
 int get_num_threads() {

@@ -9,7 +9,7 @@ namespace bertcpp {
 // The threads a process may use: its affinity mask, cut by the cgroup quota (rounded up); at least 1.
 int available_cpus();
 // What calls with num_threads = 0 use; starts as available_cpus(). Throws InputError outside [1, 1024].
-void set_num_threads(int n);
+void set_num_threads(int64_t n);
 int get_num_threads();
 
 class TeamState;

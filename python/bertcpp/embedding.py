@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from . import _core
-from .arrays import require_torch
-from .batching import CHUNK_TEXTS, CHUNK_TEXTS_PER_THREAD, Progress, Rows, bar_wanted, chunks, is_single, length_of
-from .embedding_model import (
+from .arguments import (
     ON_OVERFLOW,
-    EmbeddingModel,
     OnOverflow,
     check_device,
     checked_count,
@@ -23,6 +20,9 @@ from .embedding_model import (
     one_of,
     renamed,
 )
+from .arrays import require_torch
+from .batching import CHUNK_TEXTS, CHUNK_TEXTS_PER_THREAD, Progress, Rows, bar_wanted, chunks, is_single, length_of
+from .embedding_model import EmbeddingModel
 from .errors import InputError
 from .foreign_protocols import ForeignProtocols
 from .late_chunking import EmbeddedChunks, check_pooling, checked_spans, embed_chunks

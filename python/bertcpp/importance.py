@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, architectures, checkpoints
+from .arguments import checked_threads
 from .configuration import AutoConfig
 from .encoder_weights import float32
 from .errors import InputError
@@ -69,7 +70,7 @@ class Probe:
             raise InputError("importance is measured on texts, and there are none; give some of those to be embedded")
         encoder = SentenceEncoder.load(folder, {}, {})
         self._modes = list(encoder.pooling.modes)
-        self._threads = num_threads
+        self._threads = checked_threads(num_threads or None) or 0
         place = (read_modules(folder) or plain_modules(folder)).encoder
         config = AutoConfig.from_pretrained(place)
         self._limits = architectures.input_limits(config)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import architectures
+from .arguments import checked_count, one_of, renamed
 from .arrays import require_torch
 from .batching import Tokens, bar_wanted, is_single
 from .configuration import AutoConfig
-from .embedding_model import checked_count, one_of, renamed
 from .late_interaction_files import read_late_interaction, register_prefixes
 from .maxsim import maxsim, maxsim_pairwise
 from .pooling import Modules, Pooling
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .arguments import OnOverflow
     from .configuration import PretrainedConfig
-    from .embedding_model import OnOverflow
     from .text_model import Call
 
 __all__ = ["MultiVectorEncoder"]

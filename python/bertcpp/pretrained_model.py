@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import architectures, checkpoints, devices
+from .arguments import checked_threads
 from .arrays import as_torch_tensor, is_torch_tensor
 from .configuration import AutoConfig, PretrainedConfig
 from .errors import InputError, UnknownArchitectureError
@@ -252,9 +253,7 @@ class PreTrainedModel:
 
     @num_threads.setter
     def num_threads(self, value: int | None) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
-            raise InputError(f"num_threads must be an integer of at least 1, or None for the default, not {value!r}")
-        self._num_threads = None if value is None else int(value)
+        self._num_threads = checked_threads(value)
 
     @property
     def device(self) -> devices.Device:

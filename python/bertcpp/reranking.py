@@ -10,10 +10,10 @@ import numpy as np
 
 from . import architectures
 from .activations import Activation, softmax
+from .arguments import checked_count, one_of, renamed
 from .arrays import require_torch
 from .batching import Rows, bar_wanted
 from .configuration import AutoConfig
-from .embedding_model import checked_count, one_of, renamed
 from .errors import InputError, UnsupportedFormatError
 from .foreign_protocols import MtebModel, takes_pairs_from_mteb
 from .modeling_tasks import AutoModelForSequenceClassification
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .arguments import OnOverflow
     from .configuration import PretrainedConfig
-    from .embedding_model import OnOverflow
     from .text_model import Call
 
 __all__ = ["CrossEncoder"]

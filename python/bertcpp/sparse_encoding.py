@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import architectures
+from .arguments import checked_count, renamed
 from .arrays import is_torch_tensor, require_torch
 from .batching import bar_wanted, is_single
 from .configuration import AutoConfig
-from .embedding_model import checked_count, renamed
 from .errors import InputError, UnsupportedFormatError
 from .modeling_tasks import AutoModelForMaskedLM
 from .pooling import encoder_settings, listed_modules
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
 
+    from .arguments import OnOverflow
     from .configuration import PretrainedConfig
-    from .embedding_model import OnOverflow
     from .splade_pooling import Entries
     from .text_model import Call
 

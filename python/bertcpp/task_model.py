@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from .arguments import checked_threads
 from .arrays import as_array
 from .configuration import AutoConfig
 from .errors import InputError, SequenceTooLongError, UnknownArchitectureError
@@ -173,8 +174,7 @@ class TaskModel(PreTrainedModel):
         """
         if positions is not None and "positions" not in self._named_only:
             raise InputError(f"{type(self).__name__} computes all logits; leave positions out")
-        threads = self._num_threads or 0 if num_threads is None else num_threads
-        answers = self._packed_answers(tokens, positions, threads)
+        answers = self._packed_answers(tokens, positions, self._threads(num_threads))
         return answers[0] if len(answers) == 1 else answers
 
     def packed_states(self, tokens: Tokens, *, num_threads: int | None = None) -> FloatArray:
@@ -182,7 +182,7 @@ class TaskModel(PreTrainedModel):
 
         With `head_logits` for a part of them after the other, a vocabulary-wide answer is never held whole.
         """
-        threads = self._num_threads or 0 if num_threads is None else num_threads
+        threads = self._threads(num_threads)
         states: FloatArray = self._core.forward(*self._packed_batch(tokens), pooler=False, num_threads=threads)[
             "last_hidden_state"
         ]
@@ -190,7 +190,11 @@ class TaskModel(PreTrainedModel):
 
     def head_logits(self, states: FloatArray, *, num_threads: int | None = None) -> FloatArray:
         """Compute the (first) head's logits, float32 ``[N, width]``, of states ``[N, hidden_size]`` that it reads."""
-        return self._heads[0].of_rows(states, self._num_threads or 0 if num_threads is None else num_threads)
+        return self._heads[0].of_rows(states, self._threads(num_threads))
+
+    def _threads(self, num_threads: int | None) -> int:
+        """Threads of a call, 0 for the engine's default."""
+        return checked_threads(self._num_threads if num_threads is None else num_threads or None) or 0
 
     def _packed_batch(self, tokens: Tokens) -> tuple[Any, ...]:
         """What the engine takes of packed tokens."""

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from . import _core, architectures, checkpoints
-from .batching import Progress, chunks, length_of, splits, token_budget
-from .devices import Device, target
-from .embedding_model import (
+from .arguments import (
     ON_OVERFLOW,
     check_device,
     checked_count,
@@ -22,6 +20,8 @@ from .embedding_model import (
     merged_prompts,
     one_of,
 )
+from .batching import Progress, chunks, length_of, splits, token_budget
+from .devices import Device, target
 from .errors import InputError
 from .pooling import read_settings
 from .text_packing import Cuts, TextPacker, say_what_was_cut
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from .arguments import OnOverflow
     from .batching import Tokens
     from .configuration import PretrainedConfig
-    from .embedding_model import OnOverflow
     from .tokenization import PreTrainedTokenizer
     from .windows import Windows
 

@@ -218,7 +218,7 @@ def test_dtypes_that_mean_float32(dtype: Any, checkpoints: dict[str, Path]) -> N
             errors.InputError,
             "device is 'mps', but bertcpp computes on 'cpu', the processor, and 'cuda'",
         ),
-        ({"num_threads": 0}, errors.InputError, "num_threads must be an integer of at least 1"),
+        ({"num_threads": 0}, errors.InputError, "num_threads must be an integer from 1 to 1024"),
         ({"num_threads": True}, errors.InputError, "not True"),
         ({"num_threads": 1.5}, errors.InputError, "not 1.5"),
         ({"no_such_field": 1}, TypeError, "'no_such_field', no argument of it and no field of BertConfig$"),

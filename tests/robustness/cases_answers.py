@@ -90,7 +90,16 @@ CASES: list[Case] = [
         lambda w: made(w, "summarization", tokenizer=str(w.folder)),
     ),
     make("a batch of 0", "batch_size must be at least 1", lambda w: made(w, "text-classification", batch_size=0)),
-    make("no threads", "num_threads must be at least 1", lambda w: made(w, "text-classification", num_threads=0)),
+    make(
+        "no threads",
+        "num_threads must be an integer from 1 to 1024",
+        lambda w: made(w, "text-classification", num_threads=0),
+    ),
+    make(
+        "2**63 threads",
+        "num_threads must be .* not 9223372036854775808",
+        lambda w: made(w, "text-classification", num_threads=2**63),
+    ),
     make(
         "an architecture without a task",
         "does not tell its task",

@@ -186,7 +186,7 @@ CASES: list[Case] = [
     Raises("another device", lambda w: w.encoder(device="mps"), InputError, "device is 'mps', but bertcpp"),
     Raises("another backend", lambda w: w.encoder(backend="onnx"), ValueError, "backend 'onnx' is not known"),
     Raises(
-        "an unknown overflow", lambda w: w.encoder(on_overflow="cry"), ValueError, "on_overflow 'cry' is not one of"
+        "an unknown overflow", lambda w: w.encoder(on_overflow="cry"), InputError, "on_overflow 'cry' is not one of"
     ),
     Raises("half precision", lambda w: w.encoder(model_kwargs={"dtype": "float16"}), InputError, "computes in float32"),
     Raises("an unknown similarity", lambda w: w.encoder(similarity_fn_name="likeness"), ValueError, "'likeness'"),
@@ -215,12 +215,12 @@ CASES: list[Case] = [
     encode("a triple", InputError, "", [("a", "b", "c")]),
     encode("a text over the limit", SequenceTooLongError, "max_seq_length", LONG, on_overflow="error"),
     encode(
-        "windows that share all", ValueError, "stride, .* from 0 to 15.* not 16", LONG, on_overflow="window", stride=16
+        "windows that share all", InputError, "stride, .* from 0 to 15.* not 16", LONG, on_overflow="window", stride=16
     ),
     encode(
-        "windows that share less than nothing", ValueError, "stride, .* not -1", LONG, on_overflow="window", stride=-1
+        "windows that share less than nothing", InputError, "stride, .* not -1", LONG, on_overflow="window", stride=-1
     ),
-    encode("windows that share a half", ValueError, r"stride, .* not 0\.5", LONG, on_overflow="window", stride=0.5),
+    encode("windows that share a half", InputError, r"stride, .* not 0\.5", LONG, on_overflow="window", stride=0.5),
     encode(
         "a prompt as long as a window", InputError, "no room for the text", "a cat", on_overflow="window", prompt=LONG
     ),
@@ -237,7 +237,7 @@ CASES: list[Case] = [
     encode("a batch of -1", ValueError, "batch_size must be a positive integer, got -1", TEXTS, batch_size=-1),
     encode("half a batch", ValueError, r"batch_size must be a positive integer, got 0\.5", TEXTS, batch_size=0.5),
     encode("an unknown precision", ValueError, "precision 'int4' is not one of", TEXTS, precision="int4"),
-    encode("an unknown output", ValueError, "output_value 'sentence' is not one of", TEXTS, output_value="sentence"),
+    encode("an unknown output", InputError, "output_value 'sentence' is not one of", TEXTS, output_value="sentence"),
     encode(
         "tokens in int8",
         ValueError,
@@ -246,9 +246,10 @@ CASES: list[Case] = [
         precision="int8",
         output_value="token_embeddings",
     ),
-    encode("an unknown prompt", ValueError, "prompt_name 'x' is none of the prompts", TEXTS, prompt_name="x"),
+    encode("an unknown prompt", InputError, "prompt_name 'x' is none of the prompts", TEXTS, prompt_name="x"),
     encode("an unknown argument", ValueError, r"does not know the arguments \['normalise'\]", TEXTS, normalise=True),
-    encode("no threads", ValueError, "num_threads must be an integer of at least 1.* not 0", TEXTS, num_threads=0),
+    encode("no threads", InputError, "num_threads must be an integer from 1 to 1024.* not 0", TEXTS, num_threads=0),
+    encode("2**63 threads", InputError, "from 1 to 1024.* not 9223372036854775808", TEXTS, num_threads=2**63),
     encode("both names of the inputs", TypeError, "inputs", TEXTS, sentences=TEXTS),
     encode("another device for a call", InputError, "device is 'mps', but bertcpp", TEXTS, device="mps"),
     Raises(

@@ -65,6 +65,12 @@ def recurrent(
     return Raises(name, act, error, message)
 
 
+def deep(dtype: str, error: type, message: str, **sizes: int) -> Raises:
+    """An encoder of sizes whose sums 32 bits may not hold; where they are allowed, its weights do not fit them."""
+    name = " ".join(f"{size} {value} in {dtype}" for size, value in sizes.items())
+    return built(name, lambda settings, weights: settings.update(sizes, dtype=dtype), error, message)
+
+
 class ChildError(Exception):
     """What another process raised."""
 
@@ -119,7 +125,16 @@ CASES: list[Case] = [
     Raises("no threads", lambda w: bertcpp.set_num_threads(0), InputError, "0"),
     Raises("fewer than no threads", lambda w: bertcpp.set_num_threads(-3), InputError, "must be between 1 and 1024"),
     Raises("too many threads", lambda w: bertcpp.set_num_threads(10**6), InputError, "1000000"),
+    Raises("2**31 threads", lambda w: bertcpp.set_num_threads(2**31), InputError, "not 2147483648"),
+    Raises("2**63 threads", lambda w: bertcpp.set_num_threads(2**63), InputError, "must be between 1 and 1024"),
+    Raises("-2**99 threads", lambda w: bertcpp.set_num_threads(-(2**99)), InputError, "must be between 1 and 1024"),
     Raises("half a thread", lambda w: bertcpp.set_num_threads(0.5), TypeError, "set_num_threads"),  # type: ignore[arg-type]
+    # What int8 sums exactly.
+    deep("int8", ConfigError, "hidden_size is 65536, but dtype int8", hidden_size=65536),
+    deep("int8", ConfigError, "is 65536.* at most 65535 .* in float32 or bfloat16", intermediate_size=65536),
+    deep("int8", ConfigError, "embedding_size is 99999, but dtype int8", embedding_size=99999),
+    deep("int8", WeightMismatchError, "65535", intermediate_size=65535),
+    deep("bfloat16", WeightMismatchError, "65536", intermediate_size=65536),
     # Packed batches.
     forward("ids of two dimensions", InputError, "input_ids must have the shape", IDS[None], ENDS, PLACES),
     forward("ids of floats", InputError, "input_ids must be an array of int32", IDS.astype(float), ENDS, PLACES),

@@ -223,7 +223,9 @@ CASES: list[Case] = [
         "computes in float32, bfloat16 or int8",
     ),
     Raises("training", lambda w: w.load().train(), NotImplementedError, "computes no gradients"),
-    Raises("no threads", lambda w: w.load(num_threads=0), InputError, "num_threads must be an integer of at least 1"),
+    Raises("no threads", lambda w: w.load(num_threads=0), InputError, "num_threads must be an integer from 1 to 1024"),
+    Raises("2**63 threads", lambda w: w.load(num_threads=2**63), InputError, "not 9223372036854775808"),
+    Raises("too many threads", lambda w: setattr(w.load(), "num_threads", 1025), InputError, "to 1024.* not 1025"),
     Raises("half a thread", lambda w: w.load(num_threads=0.5), InputError, "num_threads must be"),
     Raises("threads in a word", lambda w: w.load(num_threads="two"), InputError, "num_threads must be"),
     Raises(

@@ -100,6 +100,9 @@ def drawn(w: Workshop) -> tuple[bool, bool, int, int]:
 
 
 CASES: list[Case] = [
+    # Threads.
+    loading("too many threads", "TokenClassification", InputError, "from 1 to 1024.* not 1025", num_threads=1025),
+    packed("2**63 threads for packed texts", "TokenClassification", InputError, "not 9223", TOKENS, num_threads=2**63),
     # Heads that are not there.
     bare(
         "an encoder for classification", "SequenceClassification", "no head for BertForSequenceClassification: classi"

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..embedding_model import checked_count
+from ..arguments import checked_count
 from ..errors import InputTypeError
 from .loading import cross_encoder, embedding_model, library, named
 

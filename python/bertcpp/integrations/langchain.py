@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import renamed
 from ..embedding import SentenceTransformer
-from ..embedding_model import renamed
 from ..errors import InputTypeError
 from .loading import cross_encoder, embedding_model, library, named
 

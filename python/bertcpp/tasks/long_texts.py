@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..embedding_model import ON_OVERFLOW, checked_stride
+from ..arguments import ON_OVERFLOW, checked_stride
 from ..errors import InputError
 from ..sequence_building import whole_number
 from ..text_packing import Cuts, TextPacker, say_what_was_cut
@@ -71,13 +71,8 @@ class TextClassifier(Task):
         limit = min(self.tokenizer.model_max_length, self._max_length)
         if length is not None:
             limit = min(limit, whole_number("max_length", length, 1))
-        try:
-            stride = checked_stride(stride, limit)
-        except ValueError as error:
-            raise InputError(str(error)) from None
-        return Overflow(
-            mode, limit, stride, "mean" if pooling is None else name_of_choice("window_pooling", pooling, _POOLINGS)
-        )
+        pooling = "mean" if pooling is None else name_of_choice("window_pooling", pooling, _POOLINGS)
+        return Overflow(mode, limit, checked_stride(stride, limit), pooling)
 
     def _packer(self) -> TextPacker:
         return TextPacker(self.tokenizer, self.model._packer.limits, limit_name="max_length")

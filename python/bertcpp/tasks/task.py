@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import _core
+from ..arguments import checked_threads
 from ..batching import CHUNK_TEXTS, Tokens, chunks, splits, token_budget
 from ..errors import InputError, InputTypeError, SequenceTooLongError
 from ..pretrained_model import PreTrainedModel
@@ -87,7 +88,7 @@ class Task:
         self.model = self.checked_model(model)
         self.tokenizer = tokenizer
         self._batch_size = _batch_size(batch_size)
-        self._num_threads = None if num_threads is None else whole_number("num_threads", num_threads, 1)
+        self._num_threads = checked_threads(num_threads)
         self._defaults = self._known(options)
         self._settings({})
 
