@@ -205,7 +205,7 @@ CASES: list[Case] = [
         "queries of fewer heads than keys",
         lambda c, t: t.update({"layers.0.attention.query.weight": np.ones((4, 8), np.float32)}),
         WeightMismatchError,
-        r"query\.bias' has shape \[8\], but the configuration asks for \[4\]",
+        r"query\.weight' has shape \[4, 8\], but the configuration asks for \[8, 8\]",
     ),
     built(
         "a weight of another dtype", lambda c, t: t.update({"pooler.bias": np.ones(8)}), WeightMismatchError, "float64"
