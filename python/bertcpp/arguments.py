@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
@@ -21,8 +22,10 @@ __all__ = [
     "ON_OVERFLOW",
     "OnOverflow",
     "check_device",
+    "check_pool",
     "checked_count",
     "checked_dimensions",
+    "checked_options",
     "checked_stride",
     "checked_threads",
     "chosen_prompt",
@@ -115,6 +118,29 @@ def checked_count(name: str, value: Any, default: int) -> int:
     return default if value is None else int(value)
 
 
+def checked_options(name: str, value: Any) -> dict[str, Any]:
+    """Return arguments by name as a dictionary of their own, an empty one for None.
+
+    Raises:
+        InputError: if they are something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InputError(f"{name} must be a dictionary of arguments by their names, or None, not {value!r}")
+    return dict(value)
+
+
+def check_pool(pool: Any) -> None:
+    """Take None and what `start_multi_process_pool` returns.
+
+    Raises:
+        InputError: if it is something else.
+    """
+    if pool is not None and not (isinstance(pool, dict) and {"input", "output", "processes"} <= pool.keys()):
+        raise InputError(f"pool must be what start_multi_process_pool() returned, or None, not {pool!r}")
+
+
 def checked_threads(value: Any) -> int | None:
     """Return a number of threads, or None for the default.
 
@@ -171,7 +197,7 @@ def merged_prompts(given: dict[str, str] | None, settings: dict[str, Any]) -> di
     return {"query": "", "document": ""} | saved | dict(given or {})
 
 
-def chosen_target(device: Any, model_kwargs: dict[str, Any], folder: Path | None = None) -> Target:
+def chosen_target(device: Any, model_kwargs: Any, folder: Path | None = None) -> Target:
     """Return where to compute, and in what, the checkpoint in a folder; take what changes nothing here.
 
     Raises:
@@ -179,7 +205,7 @@ def chosen_target(device: Any, model_kwargs: dict[str, Any], folder: Path | None
         DeviceError: if something is missing to compute on the device.
     """
     dtype = None
-    for name, value in model_kwargs.items():
+    for name, value in checked_options("model_kwargs", model_kwargs).items():
         if name in ("dtype", "torch_dtype"):
             dtype = value if dtype is None else dtype
         elif name not in _WITHOUT_EFFECT:

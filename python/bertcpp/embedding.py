@@ -12,6 +12,7 @@ from .arguments import (
     ON_OVERFLOW,
     OnOverflow,
     check_device,
+    check_pool,
     checked_count,
     checked_dimensions,
     checked_stride,
@@ -183,13 +184,14 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
             require_torch()  # its absence is said before anything is computed
         progress = Progress(bar_wanted(show_progress_bar, logger), total)
         workers_asked = len(device) if isinstance(device, (list, tuple)) else 0
+        check_pool(pool)
         if pool is not None or workers_asked:
             blocks = self._in_workers(texts, total, request, pool, device, chunk_size)
         else:
             check_device(device, self.device)
             blocks = self._in_process(texts, request, self._threads(num_threads))
         rows, items = Rows(total), []
-        for block in self._watched(blocks, progress, self._overflow_mode(on_overflow)):
+        for block in self._watched(blocks, progress, self._overflow_mode(on_overflow), request):
             if output_value == "sentence_embedding":
                 rows.append(block)
             else:
@@ -280,7 +282,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
             raise InputError("inputs is one text; pass an iterable of texts, or call encode()")
         progress = Progress(bar_wanted(show_progress_bar, logger), length_of(inputs))
         blocks = self._in_process(inputs, request, self._threads(num_threads))
-        return self._watched(blocks, progress, self._overflow_mode(on_overflow))
+        return self._watched(blocks, progress, self._overflow_mode(on_overflow), request)
 
     @renamed(sentences="inputs")
     def encode_chunks(
@@ -400,7 +402,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         one_of("output_value", output_value, _OUTPUTS)
         if unknown := sorted(set(kwargs) - {"task", "processing_kwargs"}):
             raise ValueError(f"encode() does not know the arguments {unknown}; see help(SentenceTransformer.encode)")
-        limit, mode = self._limit_asked(kwargs.get("processing_kwargs")), self._overflow_mode(on_overflow)
+        (limit, limit_name), mode = self._limit_asked(kwargs.get("processing_kwargs")), self._overflow_mode(on_overflow)
         checked = checked_stride(stride, limit)
         return Request(
             max_length=limit,
@@ -411,20 +413,23 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
             normalize=normalize_embeddings,
             may_cut=mode != "error",
             stride=checked if mode == "window" else None,
+            limit_name=limit_name,
         )
 
     def _overflow_mode(self, on_overflow: str | None) -> str:
         return str(one_of("on_overflow", self.on_overflow if on_overflow is None else on_overflow, ON_OVERFLOW))
 
-    def _limit_asked(self, processing: dict[str, Any] | None) -> int:
+    def _limit_asked(self, processing: dict[str, Any] | None) -> tuple[int, str]:
+        """Return the limit of a call, and what messages call it."""
         text = processing.get("text", {}) if isinstance(processing, dict) else {}
         if (processing is not None and not isinstance(processing, dict)) or not isinstance(text, dict):
             raise ValueError(f"processing_kwargs must be like {{'text': {{'max_length': n}}}}, not {processing!r}")
         text = dict(text)
+        name = "max_length" if "max_length" in text else "max_seq_length"
         limit = text.pop("max_length", self._max_seq_length)
         if set(processing or {}) - {"text"} or text.pop("truncation", True) is not True or text:
             raise ValueError(f"processing_kwargs {processing!r} holds more than {{'text': {{'max_length': n}}}}")
-        return self._checked_length(limit)
+        return self._checked_length(limit, name), name
 
     def _threads(self, num_threads: int | None) -> int:
         return checked_threads(self.num_threads if num_threads is None else num_threads) or 0
@@ -461,7 +466,9 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
             raise ValueError(f"chunk_size must be a positive integer, got {chunk_size!r}")
         yield from workers.run(pool, chunks(texts, chunk_size), request)
 
-    def _watched(self, blocks: Iterator[tuple[Any, Cuts]], progress: Progress, mode: str) -> Iterator[Any]:
+    def _watched(
+        self, blocks: Iterator[tuple[Any, Cuts]], progress: Progress, mode: str, request: Request
+    ) -> Iterator[Any]:
         """Pass blocks on, move the bar, and say at the end what was cut."""
         cuts, count = Cuts(), 0
         try:
@@ -472,7 +479,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         finally:
             progress.close()
         if mode != "truncate":
-            say_what_was_cut(cuts, count, self.max_seq_length, self._encoder.max_length)
+            say_what_was_cut(cuts, count, request.max_length, self._encoder.max_length, request.limit_name)
 
     @renamed(sentences="inputs")
     def encode_multi_process(self, inputs: Any, pool: dict[str, Any], **kwargs: Any) -> Any:

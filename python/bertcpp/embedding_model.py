@@ -15,6 +15,7 @@ from .arguments import (
     ON_OVERFLOW,
     check_device,
     checked_dimensions,
+    checked_options,
     checked_threads,
     chosen_target,
     merged_prompts,
@@ -64,7 +65,7 @@ class EmbeddingModel:
         num_threads: int | None = None,
         on_overflow: OnOverflow = "warn",
     ) -> None:
-        self._where = chosen_target(device, model_kwargs or {})
+        self._where = chosen_target(device, model_kwargs)
         if backend != "torch":
             raise ValueError(f"backend {backend!r} is not known: the engine is bertcpp's own; leave the argument out")
         self.on_overflow = one_of("on_overflow", on_overflow, ON_OVERFLOW)
@@ -77,7 +78,7 @@ class EmbeddingModel:
             local_files_only=local_files_only,
             token=token,
         )
-        self._where = chosen_target(device, model_kwargs or {}, self._folder)
+        self._where = chosen_target(device, model_kwargs, self._folder)
         settings = read_settings(self._folder)
         if not (self._folder / "modules.json").is_file():
             warnings.warn(
@@ -85,7 +86,8 @@ class EmbeddingModel:
                 "is used, as sentence-transformers does",
                 stacklevel=3,
             )
-        self._load_arguments = (self._folder, dict(processor_kwargs or {}), dict(config_kwargs or {}))
+        tokenizer_options = checked_options("processor_kwargs", processor_kwargs)
+        self._load_arguments = (self._folder, tokenizer_options, checked_options("config_kwargs", config_kwargs))
         self._encoder = SentenceEncoder.load(*self._load_arguments, self._where)
         self._max_seq_length = self._checked_length(self._encoder.stated_length)
         self.prompts = merged_prompts(prompts, settings)
@@ -106,12 +108,10 @@ class EmbeddingModel:
     def max_seq_length(self, value: int | None) -> None:
         self._max_seq_length = self._encoder.max_length if value is None else self._checked_length(value)
 
-    def _checked_length(self, value: int) -> int:
+    def _checked_length(self, value: int, name: str = "max_seq_length") -> int:
         largest = self._encoder.max_length
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= largest:
-            raise ValueError(
-                f"max_seq_length must be an integer from 1 to {largest}, this encoder's limit, got {value!r}"
-            )
+            raise ValueError(f"{name} must be an integer from 1 to {largest}, this encoder's limit, got {value!r}")
         return int(value)
 
     def get_max_seq_length(self) -> int:

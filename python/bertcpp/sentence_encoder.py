@@ -51,6 +51,7 @@ class Request:
         normalize: bring vectors to length 1, after truncating.
         may_cut: cut longer texts; else they raise.
         stride: compute longer texts as windows that share so many tokens; None cuts them, or raises.
+        limit_name: what the caller called `max_length`, for messages.
     """
 
     max_length: int
@@ -61,6 +62,7 @@ class Request:
     normalize: bool = False
     may_cut: bool = True
     stride: int | None = None
+    limit_name: str = "max_seq_length"
 
 
 class SentenceEncoder:
@@ -159,11 +161,21 @@ class SentenceEncoder:
         windows: Windows | None = None
         if request.stride is None:
             tokens, cuts = self.packer.pack(
-                texts, request.max_length, prompt=request.prompt, may_cut=request.may_cut, first=first
+                texts,
+                request.max_length,
+                prompt=request.prompt,
+                may_cut=request.may_cut,
+                first=first,
+                limit_name=request.limit_name,
             )
         else:
             tokens, windows, cuts = self.packer.pack_windows(
-                texts, request.max_length, request.stride, prompt=request.prompt, first=first
+                texts,
+                request.max_length,
+                request.stride,
+                prompt=request.prompt,
+                first=first,
+                limit_name=request.limit_name,
             )
         batches = self.batches(tokens, request.batch_tokens, num_threads)
         if windows is not None:

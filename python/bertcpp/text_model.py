@@ -13,6 +13,7 @@ from .arguments import (
     ON_OVERFLOW,
     check_device,
     checked_count,
+    checked_options,
     checked_stride,
     checked_threads,
     chosen_prompt,
@@ -85,7 +86,7 @@ class TextModel:
         on_overflow: OnOverflow = "warn",
     ) -> None:
         """Find the checkpoint, read its settings and load it."""
-        self._where = chosen_target(device, model_kwargs or {})
+        self._where = chosen_target(device, model_kwargs)
         if backend != "torch":
             raise ValueError(f"backend {backend!r} is not known: the engine is bertcpp's own; leave the argument out")
         self.on_overflow = one_of("on_overflow", on_overflow, ON_OVERFLOW)
@@ -97,7 +98,7 @@ class TextModel:
             local_files_only=local_files_only,
             token=token,
         )
-        self._where = chosen_target(device, model_kwargs or {}, self._folder)
+        self._where = chosen_target(device, model_kwargs, self._folder)
         self._settings = read_settings(self._folder, self._kinds)
         self.prompts = merged_prompts(prompts, self._settings)
         self.default_prompt_name = default_prompt_name or self._settings.get("default_prompt_name")
@@ -105,7 +106,8 @@ class TextModel:
             raise ValueError(
                 f"default_prompt_name {self.default_prompt_name!r} is none of the prompts {list(self.prompts)}"
             )
-        self._arguments = (dict(processor_kwargs or {}), dict(config_kwargs or {}))
+        tokenizer_options = checked_options("processor_kwargs", processor_kwargs)
+        self._arguments = (tokenizer_options, checked_options("config_kwargs", config_kwargs))
         stated = self._load(*self._arguments)
         limit = self.tokenizer.model_max_length if stated is None else stated
         self._max_seq_length = self._checked_length(min(limit, self._packer.max_length))

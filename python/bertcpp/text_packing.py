@@ -88,6 +88,7 @@ class TextPacker:
         may_cut: bool = True,
         first: int = 0,
         each: int = 1,
+        limit_name: str | None = None,
     ) -> tuple[Tokens, Cuts]:
         """Return the tokens of `texts`, cut to `max_length`, and how many were cut.
 
@@ -98,6 +99,7 @@ class TextPacker:
             may_cut: cut longer texts; else they raise.
             first: the place of `texts[0]` in the caller's input, for messages.
             each: how many neighbours stand for one of the caller's inputs, for messages and counts.
+            limit_name: what messages call the limit of this call, if not as they usually do.
 
         Raises:
             InputError: if a text is no string or pair of strings.
@@ -109,7 +111,8 @@ class TextPacker:
             return tokens, Cuts()
         place = int(cut[0])
         if not may_cut:
-            length, name = int(self._encode_run([items[place]], None)[0].cu_seqlens[-1]), self._limit_name
+            length = int(self._encode_run([items[place]], None)[0].cu_seqlens[-1])
+            name = limit_name or self._limit_name
             raise SequenceTooLongError(
                 f"inputs[{first + place // each}] has {length} tokens, more than {name} {max_length}; split "
                 f"it, raise {name} (at most {self.max_length} here), or let it be cut by on_overflow='warn'"
@@ -117,7 +120,15 @@ class TextPacker:
         return tokens, Cuts(len(np.unique(cut // each)), first + place // each)
 
     def pack_windows(
-        self, texts: Sequence[Any], max_length: int, stride: int, *, prompt: str = "", first: int = 0, each: int = 1
+        self,
+        texts: Sequence[Any],
+        max_length: int,
+        stride: int,
+        *,
+        prompt: str = "",
+        first: int = 0,
+        each: int = 1,
+        limit_name: str | None = None,
     ) -> tuple[Tokens, Windows | None, Cuts]:
         """Return the tokens of `texts`, those over `max_length` as overlapping windows.
 
@@ -128,6 +139,7 @@ class TextPacker:
             prompt: put before every text, and repeated in its windows.
             first: the place of `texts[0]` in the caller's input, for messages.
             each: how many neighbours stand for one of the caller's inputs, for counts.
+            limit_name: what messages call the limit of this call, if not as they usually do.
 
         Returns:
             the sequences; which of them are whose windows, or None if every text is one sequence; and of how many
@@ -145,7 +157,7 @@ class TextPacker:
         cut_places = set()
         for place in over.tolist():
             row = self.tokenizer.backend_tokenizer.encode_batch([items[place]])[0]
-            windows, cut = cut_into_windows(row, max_length, stride, repeated)
+            windows, cut = cut_into_windows(row, max_length, stride, repeated, limit_name or self._limit_name)
             long[place] = row, windows
             if cut:
                 cut_places.add(first + place // each)

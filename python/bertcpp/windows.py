@@ -93,7 +93,9 @@ class Windows:
         return Tokens(tokens.input_ids[kept], ends[self.cu_windows].astype(np.int32), types)
 
 
-def cut_into_windows(row: Encoding, max_length: int, stride: int, prompt_length: int = 0) -> tuple[list[Window], bool]:
+def cut_into_windows(
+    row: Encoding, max_length: int, stride: int, prompt_length: int = 0, limit_name: str = "max_seq_length"
+) -> tuple[list[Window], bool]:
     """Cut a sequence that is over the limit into windows.
 
     Of a pair the longer text is cut into windows and the shorter one repeated in each; where that one alone is longer
@@ -104,6 +106,7 @@ def cut_into_windows(row: Encoding, max_length: int, stride: int, prompt_length:
         max_length: tokens of a window, special ones included.
         stride: tokens of the text that a window shares with the one before; at most half of a window's are.
         prompt_length: leading tokens of the sequence that every window repeats.
+        limit_name: what the caller calls `max_length`, for messages.
 
     Returns:
         the windows, and whether a pair's shorter text was cut.
@@ -120,9 +123,10 @@ def cut_into_windows(row: Encoding, max_length: int, stride: int, prompt_length:
     kept = other[: max(room // 2, room - len(text))]
     room -= len(kept)
     if room < 1:
+        what, remedy = (" and prompt", " or shorten the prompt") if prompt_length else ("", "")
         raise InputError(
-            f"special tokens and prompt leave no room for the text in windows of {max_length} tokens; raise "
-            "max_seq_length or shorten the prompt"
+            f"special tokens{what} leave no room for the text in windows of {max_length} tokens; raise "
+            f"{limit_name}{remedy}"
         )
     around = np.sort(np.concatenate((np.flatnonzero(sources < 0), kept)))
     lead, tail = np.split(around, [int(np.searchsorted(around, text[0]))])

@@ -227,7 +227,7 @@ CASES: list[Case] = [
     encode(
         "windows without room",
         InputError,
-        "no room for the",
+        "no room for the text in windows of 2 tokens; raise max_length$",
         LONG,
         on_overflow="window",
         processing_kwargs={"text": {"max_length": 2}},
@@ -250,6 +250,18 @@ CASES: list[Case] = [
     encode("an unknown argument", ValueError, r"does not know the arguments \['normalise'\]", TEXTS, normalise=True),
     encode("no threads", InputError, "num_threads must be an integer from 1 to 1024.* not 0", TEXTS, num_threads=0),
     encode("2**63 threads", InputError, "from 1 to 1024.* not 9223372036854775808", TEXTS, num_threads=2**63),
+    encode("a number for a pool", InputError, "pool must be what start_multi.* not 3", TEXTS, pool=3),
+    encode("an empty pool", InputError, "pool must be what start_multi.* not {}", TEXTS, pool={}),
+    Raises("a number for arguments", lambda w: w.encoder(model_kwargs=3), InputError, "model_kwargs must be a dict"),
+    Raises("a list for options", lambda w: w.encoder(processor_kwargs=[3]), InputError, "processor_kwargs must be a d"),
+    Raises("a word for fields", lambda w: w.encoder(config_kwargs="x"), InputError, "config_kwargs must be a dict"),
+    encode(
+        "windows of too many tokens",
+        ValueError,
+        "max_length must be an integer from 1 to 16, this encoder's limit, got 17",
+        TEXTS,
+        processing_kwargs={"text": {"max_length": 17}},
+    ),
     encode("both names of the inputs", TypeError, "inputs", TEXTS, sentences=TEXTS),
     encode("another device for a call", InputError, "device is 'mps', but bertcpp", TEXTS, device="mps"),
     Raises(

@@ -6,6 +6,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import checked_options
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def pipeline(
     if model is None:
         what = "a task or a model" if task is None else f"the model for {task!r}, as by model='name or folder'"
         raise InputError(f"name {what}: bertcpp chooses none by itself")
-    more = dict(model_kwargs or {})
+    more = checked_options("model_kwargs", model_kwargs)
     where = {"revision": revision, "token": token} | {name: more[name] for name in _FOR_BOTH if name in more}
     kind = _class_of(_known_task(task, model, where))
     if _is_name(model):

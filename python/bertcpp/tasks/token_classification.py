@@ -111,10 +111,11 @@ class TokenClassification(Task):
             stride = whole_number("stride", stride)
             if strategy == "none":
                 raise InputError("stride needs an aggregation_strategy other than 'none'")
-            if stride >= self.tokenizer.model_max_length:
+            longest, special = self.tokenizer.model_max_length, self.tokenizer.num_special_tokens_to_add()
+            if stride >= longest - special:
                 raise InputError(
-                    f"stride={stride} must be less than the tokenizer's model_max_length of "
-                    f"{self.tokenizer.model_max_length}"
+                    f"stride={stride} must be less than the {max(longest - special, 0)} tokens of a text in a window "
+                    f"of the tokenizer's model_max_length, {longest}, {special} of them special"
                 )
         ignored = chosen.get("ignore_labels")
         ignored = ["O"] if ignored is None else [ignored] if isinstance(ignored, str) else ignored

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from string import Formatter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from .scores import softmax
 from .task import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..batching import Tokens
 
@@ -100,14 +102,7 @@ class ZeroShotClassification(TextClassifier):
             raise InputError(
                 f"candidate_labels must be one label or more, a list of strings or a string with commas, not {labels!r}"
             )
-        try:
-            hypotheses = [template.format(label) for label in labels]
-        except (AttributeError, IndexError, KeyError, ValueError) as error:
-            raise InputError(
-                f"hypothesis_template={template!r} cannot be filled in ({error}): write {{}} once"
-            ) from None
-        if hypotheses[0] == template:
-            raise InputError(f"hypothesis_template={template!r} has no place for the label: write {{}} where it goes")
+        hypotheses = _filled(template, labels)
         multi_label = chosen.get("multi_label", chosen.get("multi_class"))
         overflow = self._overflow(chosen)
         if overflow is None and chosen.get("max_length") is not None:
@@ -167,3 +162,21 @@ class ZeroShotClassification(TextClassifier):
                 "labels": [settings.labels[i] for i in order],
                 "scores": row[order].tolist(),
             }
+
+
+def _filled(template: Any, labels: Sequence[str]) -> list[str]:
+    """Put each label into the template.
+
+    Raises:
+        InputError: it is no text with a place for a label, or it pads labels to widths that no sentence has.
+    """
+    try:
+        fields = [(name, form or "") for _, name, form, _ in Formatter().parse(template) if name is not None]
+        if any(re.search(r"\d{4}|\{", form) for _, form in fields):
+            raise ValueError("labels would be padded to thousands of characters")
+        hypotheses = [template.format(label) for label in labels]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"hypothesis_template={template!r} cannot be filled in ({error}): write {{}} once") from None
+    if not fields:
+        raise InputError(f"hypothesis_template={template!r} has no place for the label: write {{}} where it goes")
+    return hypotheses
