@@ -16,6 +16,7 @@ import cases_embedding
 import cases_engine
 import cases_heads
 import cases_inputs
+import cases_packed
 import cases_safetensors
 import cases_tasks
 import cases_tokenizer
@@ -34,6 +35,7 @@ TABLES = {
     "configuration": cases_configuration.CASES,
     "checkpoints": cases_checkpoints.CASES,
     "conversion": cases_conversion.CASES,
+    "packed": cases_packed.CASES,
     "inputs": cases_inputs.CASES,
     "tokenizer": cases_tokenizer.CASES,
     "embedding": cases_embedding.CASES,
