@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import threading
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from .safetensors_file import SafetensorsFile
 from .weights import PACKED_FILE, Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,6 +31,8 @@ __all__ = ["PackedFile", "PackedWeights", "packed_metadata", "packed_name", "tar
 
 _PREFIX = "packed:"  # of the engine's names, which checkpoints' names thus cannot be
 _AGAIN = "pack the original checkpoint again: bertcpp quantize MODEL OUT"
+_PIECE = 4 << 20  # bytes that have a checksum of their own, so that threads can share a tensor
+_MOST_THREADS = 4
 _FIELDS = ("layout", "instruction_set", "dtype", "parameters", "checksums", "seal")
 
 
@@ -80,26 +83,19 @@ class PackedFile(SafetensorsFile):
         return super().__getitem__(name)
 
     def verify(self, names: Iterable[str]) -> None:
-        """Compare tensors with their checksums, each of them once, on several threads.
+        """Compare tensors with their checksums, each of them once.
 
         Raises:
             CorruptCheckpointError: one differs.
         """
         wanted = sorted(set(names) - self._sound)
-        if len(wanted) < 2:
-            sums = list(map(self._checksum, wanted))
-        else:
-            with ThreadPoolExecutor(4) as pool:
-                sums = list(pool.map(self._checksum, wanted))
-        for name, found in zip(wanted, sums, strict=True):
-            if found != self._checksums[name]:
+        with memoryview(self._map) as whole:
+            found = _checksums([whole[self.entries[name].start : self.entries[name].end] for name in wanted])
+        self.release(wanted)  # what has been read once would count as this process's memory
+        for name, sums in zip(wanted, found, strict=True):
+            if sums != self._checksums[name]:
                 raise self._damaged(f"tensor {name!r} is not the one that was written")
             self._sound.add(name)
-
-    def _checksum(self, name: str) -> int:
-        entry = self.entries[name]
-        with memoryview(self._map) as whole, whole[entry.start : entry.end] as data:
-            return zlib.crc32(data)
 
     def _damaged(self, what: str) -> CorruptCheckpointError:
         return CorruptCheckpointError(f"{self.path}: {what}; it is damaged: copy it again, or {_AGAIN}")
@@ -181,18 +177,50 @@ def packed_metadata(
     """
     from . import _core
 
+    data = [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in tensors.values()]
     metadata = {
         "format": "bertcpp packed",
         "layout": str(_core.packed_layout()),
         "instruction_set": _core.instruction_set(),
         "dtype": dtype,
         "parameters": str(parameters),
-        "checksums": json.dumps(
-            {name: zlib.crc32(np.ascontiguousarray(array).data) for name, array in tensors.items()}
-        ),
+        "checksums": json.dumps(dict(zip(tensors, _checksums(data), strict=True))),
     }
     shapes = {name: (dtypes[name], array.shape) for name, array in tensors.items()}
     return {**metadata, "seal": _seal(metadata, shapes)}
+
+
+def _checksums(parts: Sequence[memoryview]) -> list[list[int]]:
+    """Return the CRC-32 of each piece of each part, on several threads where there is much to read."""
+    pieces = [
+        (i, j, part[start : start + _PIECE])
+        for i, part in enumerate(parts)
+        for j, start in enumerate(range(0, len(part), _PIECE))
+    ]
+    sums = [[0] * -(-len(part) // _PIECE) for part in parts]
+    left = iter(pieces)
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                piece = next(left, None)
+            if piece is None:
+                return
+            i, j, data = piece
+            with data:
+                sums[i][j] = zlib.crc32(data)
+
+    helpers = min(_MOST_THREADS, os.cpu_count() or 1, sum(map(len, parts)) // _PIECE) - 1
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(helpers)]
+    for thread in threads:
+        thread.start()
+    work()
+    for thread in threads:
+        thread.join()
+    for part in parts:
+        part.release()
+    return sums
 
 
 def _seal(metadata: Mapping[str, str], shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -> str:
