@@ -346,6 +346,10 @@ def test_the_command(minilm: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert np.array_equal(np.array(vector, np.float32), expected)
     assert main(["embed", "--model", out, TEXTS[0], "--dtype", "int8"]) == 1
     assert "bertcpp quantize MODEL OUT --dtype int8" in capsys.readouterr().err
+    cache = str(tmp_path / "cache")
+    measured = ["bench", out, "--shapes", "1x8", "--rounds", "1", "--seconds", "0.01", "--json", "--cache", cache]
+    assert main(measured) == 0
+    assert "bertcpp bfloat16" in capsys.readouterr().out
     assert main(["quantize", str(minilm), out]) == 1
     assert "is there already" in capsys.readouterr().err
     with pytest.raises(SystemExit):

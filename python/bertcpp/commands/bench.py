@@ -64,7 +64,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a folder, a hub name, or an installed package")
     what = parser.add_argument_group("what is measured")
     what.add_argument("--shapes", nargs="+", metavar="SHAPE", help="default: 1x16 1x128 1x512 8x128 ragged")
-    what.add_argument("--dtype", nargs="+", choices=_DTYPES, default=["float32"], help="default: float32")
+    told = "default: float32, or what the model's weights are packed in"
+    what.add_argument("--dtype", nargs="+", choices=_DTYPES, help=told)
     what.add_argument("--threads", "--num-threads", type=options.positive, metavar="N", help="default: all")
     what.add_argument("--compare", metavar="ENGINES", help="other engines, between commas; all is those installed")
     what.add_argument("--rounds", type=options.positive, default=8, metavar="N", help="turns each (default: 8)")
@@ -79,15 +80,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     from ..benchmark import comparison, machine, models, workloads
+    from ..packed_weights import target_for
 
     try:
         shapes = [workloads.named_shape(text) for text in arguments.shapes or ()] or list(workloads.SHAPES)
     except ValueError as error:
         parser.error(str(error))
-    rivals = _rivals(parser, arguments)
     if arguments.plot is not None:
         _check_plot(arguments.plot)
     model = models.named(arguments.model)
+    arguments.dtype = arguments.dtype or [target_for(model.folder, None, None).dtype]
+    rivals = _rivals(parser, arguments)
     shapes = _fitting(shapes, model, chosen=arguments.shapes is not None)
     threads = arguments.threads or len(machine.allowed_cpus())
     settings = comparison.Settings(
