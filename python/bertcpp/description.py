@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, _core, architectures, checkpoints
+from . import __version__, _core, architectures, checkpoints, devices
 from .configuration import AutoConfig
 from .errors import CheckpointNotFoundError
 from .packed_weights import PackedWeights
@@ -21,16 +21,24 @@ __all__ = ["describe_checkpoint", "describe_machine", "weight_arrays"]
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor, its caches in bytes, and the instruction set and threads in use."""
+    """Return the processor, its caches in bytes, the instruction set and threads in use, dtypes, and GPUs or why none.
+
+    Of the dtypes those are native that the instruction set in use has products for; the others are emulated.
+    """
     cpu = _core.cpu_info()
+    native = devices.native_dtypes()
     return {
         "bertcpp": __version__,
         "processor": cpu["model_name"],
         "caches": dict(cpu["caches"]),
         "instruction_set": _core.instruction_set(),
         "also_here": [name for name in _core.instruction_sets() if name != _core.instruction_set()],
+        "native_dtypes": native,
+        "emulated_dtypes": [name for name in ("float32", "bfloat16", "int8") if name not in native],
+        "auto_dtype": devices.target(dtype="auto").dtype,
         "threads": _core.get_num_threads(),
         "processors": _core.available_cpus(),
+        "gpus": devices.gpus() or f"none: {devices.why_no_gpu()}",
     }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from . import _core
 
-__all__ = ["Device", "Target", "encoder", "is_dtype", "resolve", "target", "why_no_gpu"]
+__all__ = ["Device", "Target", "encoder", "gpus", "is_dtype", "native_dtypes", "resolve", "target", "why_no_gpu"]
 
 # What products are computed in, by the names that users and PyTorch give.
 _CPU_DTYPES = {
@@ -33,6 +33,11 @@ _GPU_DTYPES = {
     "float16": "float16",
     "half": "float16",
     "bfloat16": "bfloat16",
+}
+# The instruction sets that have instructions for products of other dtypes than float32.
+_MULTIPLIED_BY = {
+    "bfloat16": ("avx512_bf16",),
+    "int8": ("avx512_bf16", "avx512_vnni", "avx2_vnni", "neon_dotprod"),
 }
 _DRIVER = "libcuda.so.1"
 
@@ -100,10 +105,23 @@ def target(device: Any = None, dtype: Any = None, now: Target | None = None) -> 
 
 def _fastest() -> str:
     """Of the dtypes whose loss docs/precision.md tells, the one that this processor is fastest in."""
+    return "int8" if "int8" in native_dtypes() else "float32"
+
+
+def native_dtypes() -> list[str]:
+    """Return the dtypes that the instruction set in use multiplies in; the others that are known it emulates."""
     from . import _core
 
-    multiplies_bytes = {"avx512_bf16", "avx512_vnni", "avx2_vnni", "neon_dotprod"}
-    return "int8" if _core.instruction_set() in multiplies_bytes else "float32"
+    own = _core.instruction_set()
+    return ["float32", *(name for name, instruction_sets in _MULTIPLIED_BY.items() if own in instruction_sets)]
+
+
+def gpus() -> list[str]:
+    """Return what the CUDA part says of each GPU, by number; of none where `why_no_gpu` tells why."""
+    if why_no_gpu() is not None:
+        return []
+    module = _module()
+    return [module.device_text(number) for number in range(module.device_count())]
 
 
 def is_dtype(value: Any) -> bool:

@@ -23,7 +23,7 @@ import pytest
 from embedding_checkpoints import HIDDEN
 
 import bertcpp
-from bertcpp import SentenceTransformer, cli
+from bertcpp import SentenceTransformer, cli, devices
 from bertcpp.cli import main
 
 TEXTS = ["The weather is lovely today.", "", "It's so sunny outside"]
@@ -176,7 +176,13 @@ def test_info(model: Path) -> None:
     assert facts["checkpoint"]["parameters"] == sum(p.size for p in _tensors(model))
     assert facts["checkpoint"]["stored_as"] == ["float32"]
     assert facts["checkpoint"]["prompts"] == {"query": "Find: "}
-    assert facts["machine"]["threads"] >= 1
+    machine = facts["machine"]
+    assert machine["threads"] >= 1
+    assert sorted(machine["native_dtypes"] + machine["emulated_dtypes"]) == ["bfloat16", "float32", "int8"]
+    assert ("bfloat16" in machine["native_dtypes"]) == (machine["instruction_set"] == "avx512_bf16")
+    assert machine["auto_dtype"] == ("int8" if "int8" in machine["native_dtypes"] else "float32")
+    assert machine["gpus"] == (devices.gpus() or f"none: {devices.why_no_gpu()}")
+    assert re.search("native dtypes +float32", said)
     assert succeed("info").decode().startswith("machine\n")
 
 
