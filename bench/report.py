@@ -170,11 +170,11 @@ def page(results: dict[str, Any]) -> str:
         sources = "English prose: the licences that Debian carries and the language reference inside Python."
         parts.append(f"{sources} Ratios are times relative to bertcpp's.\n")
     if "cold" in results:
-        over = results["cold"]["import_over_numpy_ms"]
+        over = results["cold"]["import_over_numpy_ms"]["median"]
         parts += ["## From the start of a process to the first embedding\n", cold_table(results["cold"])]
         parts.append(
-            f"Files are in the page cache. `import bertcpp` takes {_interval(over, 1)} ms more than `import numpy`: "
-            "it loads NumPy, and everything else, when it is first used. "
+            f"Files are in the page cache. `import bertcpp` takes {abs(over):.1f} ms {'more' if over > 0 else 'less'} "
+            "than `import numpy`: it loads NumPy, and everything else, when it is first used. "
             f"The weights are {results['cold']['weights_mb']:.0f} MB.\n"
         )
     parts.append(HOW_TO_READ.read_text())

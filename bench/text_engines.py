@@ -35,12 +35,13 @@ class BertcppTexts(TextEngine):
 
     name = "bertcpp"
     packages = ("bertcpp",)
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "int8")
 
     def load(self) -> None:
         import bertcpp
 
         bertcpp.set_num_threads(self.threads)
-        self.encoder = bertcpp.SentenceTransformer(str(self.model.folder))
+        self.encoder = bertcpp.SentenceTransformer(str(self.model.folder), model_kwargs={"dtype": self.dtype})
 
     def ways(self, batch: list[str]) -> Iterator[tuple[str, Run]]:
         yield "default", lambda: self.encoder.encode(batch, normalize_embeddings=True, show_progress_bar=False)

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--engines", nargs="+", choices=list(TEXT_ENGINES), metavar="ENGINE",
                            help=f"default: what is installed of {', '.join(TEXT_ENGINES)}")  # fmt: skip
     arguments.add_argument("--dtype", default="float32", choices=["float32", "int8"],
-                           help="of the peers that have it; bertcpp stays float32")  # fmt: skip
+                           help="of bertcpp and of the peers that have it (default: float32)")  # fmt: skip
     arguments.add_argument(
         "--texts", type=int, default=workloads.SHORT_TEXTS, help="short texts; paragraphs: 3/8 of it"
     )
@@ -61,7 +61,8 @@ def least_cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
 def measure_texts(
     texts: list[str], workers: dict[str, Any], peak: rounds.Peak, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """One kind of text on every engine: the same vectors first, then times."""
+    """One kind of text on every engine, bertcpp first: the same vectors, then times."""
+    baseline = next(iter(workers))
     prepared, vectors = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vectors.npy"
@@ -69,11 +70,11 @@ def measure_texts(
             prepared[name] = worker.ask(do="prepare", workload=texts, output=str(path), seconds=0)
             vectors[name] = np.load(path)
             worker.settle()
-    cosines = {name: least_cosine(v, vectors[BASELINE]) for name, v in vectors.items()}
+    cosines = {name: least_cosine(v, vectors[baseline]) for name, v in vectors.items()}
     if wrong := {name: c for name, c in cosines.items() if not c >= LEAST_COSINE[args.dtype]}:
-        raise SystemExit(f"vectors differ from {BASELINE}'s, nothing is measured: {wrong}")
+        raise SystemExit(f"vectors differ from {baseline}'s, nothing is measured: {wrong}")
     turns = rounds.take_turns(workers, peak, args.rounds, args.seconds)
-    summary = rounds.summarize(turns, 0, BASELINE)
+    summary = rounds.summarize(turns, 0, baseline)
     for name, line in summary.items():
         calls = [call for turn in turns[name] for call in turn["calls"]]
         line["texts_per_second"] = rounds.spread([len(texts) / call for call in calls])
@@ -90,7 +91,7 @@ def print_texts(kind: str, result: dict[str, Any]) -> None:
     for engine, line in result["engines"].items():
         rate = line["texts_per_second"]
         print(
-            f"    {engine:<22}{rate['median']:8.0f} texts/s ({rate['p10']:.0f} to {rate['p90']:.0f})"
+            f"    {engine:<32}{rate['median']:8.0f} texts/s ({rate['p10']:.0f} to {rate['p90']:.0f})"
             f"{line['ratio']['median']:7.2f} x bertcpp's time   [{line['way']}]"
         )
     sys.stdout.flush()
@@ -104,7 +105,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     peak = rounds.Peak(args.threads)
     settings = comparison.Settings(args.threads, args.cache, table="bench.text_engines:TEXT_ENGINES")
     names = _engines(args.engines, args.dtype)
-    contestants = [Contestant(name, "float32" if name == BASELINE else args.dtype) for name in names]
+    contestants = [Contestant(name, args.dtype) for name in names]
     model = models.load("minilm", args.cache)
     print(
         f"texts to vectors: {', '.join(names)}, {args.threads} threads, {args.dtype}",

@@ -28,4 +28,4 @@ ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$preloaded PYTHONMALLOC=mal
   "$PYTHON" -m pytest -q -p no:cacheprovider --timeout=600 -k "not base_size and not long_sequences and not real_text and not processes_share and not the_command" \
   tests/models/test_agreement.py tests/models/test_gru.py tests/models/test_same_bits.py tests/models/test_storage.py \
   tests/models/test_task_models.py tests/robustness \
-  tests/api/test_modeling.py tests/api/test_packed_checkpoints.py tests/api/test_threads_and_processes.py "$@"
+  tests/api/test_modeling.py tests/api/test_packed_checkpoints.py tests/api/test_damaged_packed_weights.py tests/api/test_threads_and_processes.py "$@"

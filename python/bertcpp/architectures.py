@@ -391,7 +391,7 @@ def load_encoder(
     if config is None:
         config = AutoConfig.from_pretrained(folder)
     settings, limits = engine_config(config), input_limits(config)
-    where = where or target_for(folder, None, None)
+    where = where or target_for(folder, None, None, use_safetensors)
     with open_weights(folder, use_safetensors=use_safetensors, packed=True) as weights:
         weights.check_target(where)
         arrays, packed = engine_weights(config, weights, add_pooling_layer=add_pooling_layer)

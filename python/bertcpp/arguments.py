@@ -12,6 +12,7 @@ import numpy as np
 from .devices import Device, Target, resolve, target
 from .errors import InputError
 from .packed_weights import target_for
+from .pooling import encoder_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,4 +213,4 @@ def chosen_target(device: Any, model_kwargs: Any, folder: Path | None = None) ->
             raise InputError(
                 f"model_kwargs[{name!r}] is not known; bertcpp takes dtype and {', '.join(_WITHOUT_EFFECT)}"
             )
-    return target(device, dtype) if folder is None else target_for(folder, device, dtype)
+    return target(device, dtype) if folder is None else target_for(encoder_folder(folder), device, dtype)

@@ -26,7 +26,10 @@ _PART_NAME = 50  # characters of a folder's name that its temporary folder bears
 _WEIGHTS = (".safetensors", ".bin", ".h5", ".msgpack", ".ot", ".onnx", ".pt", ".pth", ".gguf", ".tflite", ".index.json")
 _NOT_COPIED = ("onnx", "openvino", "coreml", "tf_saved_model", "__pycache__")
 _LINE = 64  # bytes
-_DTYPES = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", "int32": "I32", "uint8": "U8"}
+_DTYPES = {
+    "float16": "F16", "float32": "F32", "float64": "F64", "bool": "BOOL", "uint8": "U8",
+    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+}  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -16,8 +16,20 @@ if TYPE_CHECKING:
 
     from . import _core
 
-__all__ = ["Device", "Target", "encoder", "gpus", "is_dtype", "native_dtypes", "resolve", "target", "why_no_gpu"]
+__all__ = [
+    "PROCESSOR_DTYPES",
+    "Device",
+    "Target",
+    "encoder",
+    "gpus",
+    "is_dtype",
+    "native_dtypes",
+    "resolve",
+    "target",
+    "why_no_gpu",
+]
 
+PROCESSOR_DTYPES = ("float32", "bfloat16", "int8")
 # What products are computed in, by the names that users and PyTorch give.
 _CPU_DTYPES = {
     "float32": "float32",

@@ -12,8 +12,8 @@ from .checkpoint_writing import copy_beside_weights, format_dtype, new_folder, w
 from .configuration import AutoConfig
 from .description import weight_arrays
 from .encoder_weights import by_modern_name, encoder_prefix, is_matrix, wanted_tensors
-from .packed_weights import packed_metadata, packed_name
-from .pooling import listed_modules
+from .packed_weights import PackedFile, packed_metadata, packed_name
+from .pooling import encoder_folder
 from .weights import PACKED_FILE
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def quantize(
     """
     where = devices.target("cpu", dtype)
     folder = checkpoints.locate(model)
-    listed = folder / "modules.json"
-    encoder = listed_modules(listed)[0][1] if listed.is_file() else folder
+    encoder = encoder_folder(folder)
     config = AutoConfig.from_pretrained(encoder)
     with new_folder(out, source=folder, overwrite=overwrite) as made:
         copy_beside_weights(folder, made, encoder)
@@ -76,7 +75,9 @@ def quantize(
             for name, part in engine.packed().items():
                 tensors[packed_name(name)], dtypes[packed_name(name)] = part, "U8"
             metadata = packed_metadata(where.dtype, parameters, tensors, dtypes)
-            write_safetensors(made / encoder.relative_to(folder) / PACKED_FILE, tensors, dtypes, metadata)
+            path = made / encoder.relative_to(folder) / PACKED_FILE
+            write_safetensors(path, tensors, dtypes, metadata)
+            PackedFile(path)  # what cannot be read again gets no name
     return Path(out)
 
 

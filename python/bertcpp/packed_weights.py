@@ -70,11 +70,15 @@ class PackedFile(SafetensorsFile):
         if not isinstance(checksums, dict) or checksums.keys() != self.entries.keys():
             raise self._damaged("the metadata do not have a checksum for each tensor")
         shapes = {name: (entry.dtype, entry.shape) for name, entry in self.entries.items()}
-        if self.metadata["seal"] != _seal(self.metadata, shapes) or not self.metadata["parameters"].isdecimal():
+        parameters = self.metadata["parameters"]
+        countable = parameters.isdecimal() and len(parameters) <= 18
+        if self.metadata["seal"] != _seal(self.metadata, shapes) or not countable:
             raise self._damaged("the header is not the one that was written")
         self.dtype = self.metadata["dtype"]
+        if self.dtype not in devices.PROCESSOR_DTYPES:
+            raise self._damaged(f"it states the dtype {self.dtype[:20]!r}, in which nothing is packed")
         self.instruction_set = self.metadata["instruction_set"]
-        self.parameters = int(self.metadata["parameters"])
+        self.parameters = int(parameters)
         self._checksums: dict[str, Any] = checksums
         self._sound: set[str] = set()
 
@@ -144,23 +148,24 @@ class PackedWeights(Weights):
             )
 
 
-def target_for(folder: Path, device: Any, dtype: Any) -> devices.Target:
+def target_for(folder: Path, device: Any, dtype: Any, use_safetensors: bool | None = None) -> devices.Target:
     """Return where to compute a checkpoint and in what; what is not asked for is as its weights are packed.
 
     Args:
-        folder: the checkpoint's, or that of sentence-transformers' modules.
+        folder: the encoder's.
         device: as `devices.target` takes it.
         dtype: likewise; "auto" is the packed weights' where there are such.
+        use_safetensors: False passes over packed weights, as loading does.
 
     Raises:
         CheckpointError: as `PackedFile`.
         InputError, DeviceError: as `devices.target`.
     """
-    for path in (folder / PACKED_FILE, *sorted(folder.glob(f"*/{PACKED_FILE}"))):
-        if path.is_file():
-            own = PackedFile(path).dtype
-            if str(device) == "auto" or devices.resolve(device).type == "cpu":
-                return devices.target("cpu", own if dtype is None or str(dtype) == "auto" else dtype)
+    path = folder / PACKED_FILE
+    if use_safetensors is not False and path.is_file():
+        own = PackedFile(path).dtype
+        if str(device) == "auto" or devices.resolve(device).type == "cpu":
+            return devices.target("cpu", own if dtype is None or str(dtype) == "auto" else dtype)
     return devices.target(device, dtype)
 
 

@@ -271,6 +271,21 @@ def listed_modules(path: Path) -> list[tuple[str, Path]]:
     return modules
 
 
+def encoder_folder(folder: Path) -> Path:
+    """Return where a checkpoint's encoder is: the first that its `modules.json` lists, else the folder itself.
+
+    Raises:
+        ConfigError: if `modules.json` is there and cannot be read.
+    """
+    path = folder / "modules.json"
+    if not path.is_file():
+        return folder
+    for kind, where in listed_modules(path):
+        if kind in ("Transformer", "MLMTransformer"):
+            return where
+    return folder
+
+
 def _read_pooling(folder: Path) -> Pooling:
     path = folder / "config.json"
     config = checkpoints.read_json(path)

@@ -155,7 +155,7 @@ class PreTrainedModel:
             revision=revision,
             subfolder=subfolder,
         )
-        where = target_for(folder, device, torch_dtype if dtype is None else dtype)
+        where = target_for(folder, device, torch_dtype if dtype is None else dtype, use_safetensors)
         options = {name: overrides.pop(name) for name in cls._own_options & overrides.keys()}
         overrides = {name: value for name, value in overrides.items() if name not in _WITHOUT_EFFECT}
         loaded = cls._read_config(folder if config is None else config, overrides)

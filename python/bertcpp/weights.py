@@ -34,6 +34,11 @@ _OTHER_FORMATS = {
     "model.onnx": "ONNX",
     "onnx/model.onnx": "ONNX",
 }
+# By NumPy's names, as PyTorch's files are read: bfloat16 comes as its bits.
+_TORCH_DTYPES = {
+    "uint16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64", "bool": "BOOL", "uint8": "U8",
+    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+}  # fmt: skip
 _GIVE_BACK_EVERY = 0.004  # seconds; packing reads some 20 MB in that time
 _SMALL = 64 << 20  # bytes that may be held twice for a moment
 
@@ -78,8 +83,8 @@ class Weights(Mapping[str, NDArray[Any]]):
         part = self._parts[name]
         if isinstance(part, SafetensorsFile):
             return part.dtype_of(name)
-        dtype = str(part[name].dtype)
-        return {"uint16": "BF16", "float32": "F32", "float16": "F16", "float64": "F64"}.get(dtype, dtype)
+        dtype: str = part[name].dtype.name
+        return _TORCH_DTYPES.get(dtype, dtype)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""

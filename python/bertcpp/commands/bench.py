@@ -81,6 +81,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     from ..benchmark import comparison, machine, models, workloads
     from ..packed_weights import target_for
+    from ..pooling import encoder_folder
 
     try:
         shapes = [workloads.named_shape(text) for text in arguments.shapes or ()] or list(workloads.SHAPES)
@@ -89,7 +90,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
     if arguments.plot is not None:
         _check_plot(arguments.plot)
     model = models.named(arguments.model)
-    arguments.dtype = arguments.dtype or [target_for(model.folder, None, None).dtype]
+    arguments.dtype = arguments.dtype or [target_for(encoder_folder(model.folder), None, None).dtype]
     rivals = _rivals(parser, arguments)
     shapes = _fitting(shapes, model, chosen=arguments.shapes is not None)
     threads = arguments.threads or len(machine.allowed_cpus())
