@@ -124,7 +124,7 @@ class AttentionProblem {
     // Rounding in a score moves its probability by as much again in proportion, and large scores round coarsely.
     const double softmax_error = 2.0 * score_error();
     // Values are at most 1; the probabilities that multiply them are rounded to bfloat16 or not.
-    const double rounded = shape_.bfloat16 ? 0x1p-9 : 0.0;
+    const double rounded = shape_.bfloat16 ? 0x1p-8 : 0.0;
     const double tolerance = (kTolerance + softmax_error) * std::max(largest_magnitude(expected.out), 1e-3) +
                              (shape_.keys > 1 ? rounded : 0.0);
     bool right = true;
