@@ -126,7 +126,7 @@ def test_written_down_and_read_again(prompted: Path) -> None:
         ({"model_name": "no/such-model"}, errors.CheckpointNotFoundError, "no/such-model"),
         ({"model_name": "all-MiniLM-L6-v2", "pooling": "cls"}, ValueError, r"does not know \['pooling'\]"),
         ({"model_name": "all-MiniLM-L6-v2", "max_length": 0}, ValueError, "max_length"),
-        ({"model_name": "all-MiniLM-L6-v2", "model_kwargs": {"device": "cuda"}}, ValueError, "device 'cuda'"),
+        ({"model_name": "all-MiniLM-L6-v2", "model_kwargs": {"device": "tpu"}}, ValueError, "device is 'tpu'"),
     ],
 )
 def test_what_cannot_be_made(arguments: dict[str, Any], error: type[Exception], says: str) -> None:
