@@ -245,7 +245,7 @@ CASES: list[Case] = [
         "a pickle of integers",
         pickled(as_torch(**{"pooler.dense.bias": torch.ones(8, dtype=torch.uint16)})),
         WeightMismatchError,
-        "'pooler.dense.bias' has the dtype int32, but weights are",
+        "'pooler.dense.bias' has the dtype I32, but weights are",
     ),
     Raises(
         "a pickle of float8",
