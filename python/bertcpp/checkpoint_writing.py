@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import CheckpointError, CheckpointExistsError
+from .safetensors_file import FORMAT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,10 +27,6 @@ _PART_NAME = 50  # characters of a folder's name that its temporary folder bears
 _WEIGHTS = (".safetensors", ".bin", ".h5", ".msgpack", ".ot", ".onnx", ".pt", ".pth", ".gguf", ".tflite", ".index.json")
 _NOT_COPIED = ("onnx", "openvino", "coreml", "tf_saved_model", "__pycache__")
 _LINE = 64  # bytes
-_DTYPES = {
-    "float16": "F16", "float32": "F32", "float64": "F64", "bool": "BOOL", "uint8": "U8",
-    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
-}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -146,7 +143,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def format_dtype(array: NDArray[Any]) -> str:
     """Return the format's name of a dtype; "" where it has none."""
-    return _DTYPES.get(array.dtype.name, "")
+    return FORMAT_NAMES.get(array.dtype.name, "")
 
 
 def write_safetensors(

@@ -27,7 +27,7 @@ from .errors import CheckpointError, CheckpointNotFoundError, CorruptCheckpointE
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SafetensorsFile", "TensorEntry"]
+__all__ = ["FORMAT_NAMES", "SafetensorsFile", "TensorEntry"]
 
 _LARGEST_HEADER = 100_000_000  # bytes, the format's own limit
 _BITS = {
@@ -38,6 +38,11 @@ _BITS = {
 _DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
+}  # fmt: skip
+# Of the dtypes that NumPy has, by its names; uint16 is left out, since bfloat16 comes as such bits.
+FORMAT_NAMES = {
+    "float16": "F16", "float32": "F32", "float64": "F64", "bool": "BOOL", "uint8": "U8",
+    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .checkpoints import inside, read_json
 from .errors import CheckpointNotFoundError, CorruptCheckpointError, MissingTensorError, UnsupportedFormatError
-from .safetensors_file import SafetensorsFile
+from .safetensors_file import FORMAT_NAMES, SafetensorsFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +34,6 @@ _OTHER_FORMATS = {
     "model.onnx": "ONNX",
     "onnx/model.onnx": "ONNX",
 }
-# By NumPy's names, as PyTorch's files are read: bfloat16 comes as its bits.
-_TORCH_DTYPES = {
-    "uint16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64", "bool": "BOOL", "uint8": "U8",
-    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
-}  # fmt: skip
 _GIVE_BACK_EVERY = 0.004  # seconds; packing reads some 20 MB in that time
 _SMALL = 64 << 20  # bytes that may be held twice for a moment
 
@@ -84,7 +79,7 @@ class Weights(Mapping[str, NDArray[Any]]):
         if isinstance(part, SafetensorsFile):
             return part.dtype_of(name)
         dtype: str = part[name].dtype.name
-        return _TORCH_DTYPES.get(dtype, dtype)
+        return "BF16" if dtype == "uint16" else FORMAT_NAMES.get(dtype, dtype)  # PyTorch's bfloat16 comes as its bits
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
