@@ -14,7 +14,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
       "avx2_vnni    -mavx2 -mfma -mf16c -mavxvnni"
       "avx512       -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512"
       "avx512_vnni  -mavx512vnni -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512"
-      "avx512_bf16  -mavx512bf16 -mavx512vnni -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512")
+      "avx512_bf16  -mavx512bf16 -mavx512vnni -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512"
+      "amx          -mamx-tile -mamx-bf16 -mamx-int8 -mavx512bf16 -mavx512vnni -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   set(BERTCPP_ISA_ROWS
       "scalar"
@@ -27,6 +28,20 @@ endif()
 # Flags of every row. No exceptions and no run-time type information: either would bring in symbols of the standard
 # library, compiled for this instruction set, that the linker may share with code that runs on any processor.
 set(BERTCPP_ISA_COMMON_FLAGS $<$<CONFIG:Release>:-O3> -ffp-contract=off -fno-math-errno -fvisibility=hidden -fno-exceptions -fno-rtti)
+
+# The object library `isa_<name>`: the kernels by the section of simd.h of the row `section`, compiled with the flags that
+# follow.
+function(bertcpp_add_kernels name section)
+  string(TOUPPER "${section}" section)
+  set(library "isa_${name}")
+  add_library(${library} OBJECT "${PROJECT_SOURCE_DIR}/csrc/kernels/isa.cpp")
+  target_include_directories(${library} PRIVATE "${PROJECT_SOURCE_DIR}/csrc")
+  target_compile_definitions(${library} PRIVATE "BERTCPP_ISA_${section}=1" "BERTCPP_ISA_NAME=\"${name}\""
+                                                "BERTCPP_ISA_TABLE=bertcpp_kernels_${name}")
+  target_compile_options(${library} PRIVATE ${BERTCPP_ISA_COMMON_FLAGS} ${ARGN})
+  target_link_libraries(${library} PRIVATE bertcpp_options)
+  set_target_properties(${library} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+endfunction()
 
 # Adds the object libraries of all rows to `target`, and the definitions that its dispatch.cpp reads.
 function(bertcpp_add_instruction_sets target)
@@ -43,16 +58,26 @@ function(bertcpp_add_instruction_sets target)
                             "Use GCC 11 or later, or Clang 14 or later (set the environment variable CXX).")
       endif()
     endforeach()
-    set(library "isa_${name}")
-    add_library(${library} OBJECT "${PROJECT_SOURCE_DIR}/csrc/kernels/isa.cpp")
-    target_include_directories(${library} PRIVATE "${PROJECT_SOURCE_DIR}/csrc")
-    target_compile_definitions(${library} PRIVATE "BERTCPP_ISA_${upper}=1" "BERTCPP_ISA_NAME=\"${name}\""
-                                                  "BERTCPP_ISA_TABLE=bertcpp_kernels_${name}")
-    target_compile_options(${library} PRIVATE ${BERTCPP_ISA_COMMON_FLAGS} ${flags})
-    target_link_libraries(${library} PRIVATE bertcpp_options)
-    set_target_properties(${library} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
-    add_dependencies(instruction_sets ${library})
-    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${library}>)
+    bertcpp_add_kernels(${name} ${name} ${flags})
+    add_dependencies(instruction_sets isa_${name})
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:isa_${name}>)
     target_compile_definitions(${target} PUBLIC "BERTCPP_HAVE_${upper}=1")
   endforeach()
+endfunction()
+
+# A static library with the kernels of the row amx, where tests/native/amx_emulation has functions in place of its tile
+# instructions: the row amx_emulated, for tests alone. Of a processor that has no such row nothing.
+function(bertcpp_add_emulated_amx target)
+  set(rows "${BERTCPP_ISA_ROWS}")
+  list(FILTER rows INCLUDE REGEX "^amx ")
+  if(NOT rows)
+    return()
+  endif()
+  separate_arguments(flags UNIX_COMMAND "${rows}")
+  list(FILTER flags EXCLUDE REGEX "amx")
+  set(emulation "${PROJECT_SOURCE_DIR}/tests/native/amx_emulation")
+  bertcpp_add_kernels(amx_emulated amx ${flags} -include "${emulation}/tiles.h")
+  add_library(${target} STATIC "${emulation}/tiles.cpp" $<TARGET_OBJECTS:isa_amx_emulated>)
+  target_compile_definitions(${target} INTERFACE BERTCPP_EMULATED_AMX=1)
+  target_link_libraries(${target} PRIVATE bertcpp_options)
 endfunction()

@@ -19,6 +19,7 @@ rm -rf "$build/cases"
 env -u LD_PRELOAD "$PYTHON" tests/native/write_cases.py "$build/cases" >/dev/null
 # qemu-user cannot fork a process with threads reliably, which the tests of the runtime do.
 [ $# -gt 0 ] || run runtime_tests "$build/runtime_tests"
+[ $# -gt 0 ] || run amx_tests "$build/amx_tests"
 run kernel_tests "$@" "$build/kernel_tests"
 run encoder_check "$@" "$build/encoder_check" "$build"/cases/*.case
 # Emulated within emulation it would take minutes; two families do, which under AddressSanitizer takes one or two. The

@@ -10,7 +10,7 @@ max_bytes=5000000
 fail() { echo "$*" >&2; exit 1; }
 
 case $(uname -m) in
-  x86_64) instruction_sets='scalar avx2 avx2_vnni avx512 avx512_vnni avx512_bf16' ;;
+  x86_64) instruction_sets='scalar avx2 avx2_vnni avx512 avx512_vnni avx512_bf16 amx' ;;
   aarch64) instruction_sets='scalar neon neon_dotprod' ;;
   *) instruction_sets=scalar ;;
 esac
@@ -46,6 +46,7 @@ for name in $instruction_sets; do
   grep -q " bertcpp_kernels_$name\$" <<<"$symbols" || fail "$extension lacks the $name kernels"
 done
 for file in py.typed _core.pyi; do [ -f "$contents/bertcpp/$file" ] || fail "$wheel lacks $file"; done
+! grep -q emulated <<<"$symbols" || fail "$extension carries what is emulated for tests"
 [ -z "$(ls "$contents"/bertcpp/_cuda*.so 2>/dev/null)" ] || fail "$wheel carries the CUDA part"
 [ -z "$(find "$contents" -name '*.safetensors' -o -name '*.cpp')" ] || fail "$wheel carries weights or sources"
 [ "$(ls -d "$contents"/*/)" = "$(ls -d "$contents"/bertcpp*/)" ] || fail "$wheel installs more than bertcpp"

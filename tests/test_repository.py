@@ -79,9 +79,10 @@ def test_only_threads_names_openmp() -> None:
 
 
 def test_instruction_sets_are_named_in_few_places() -> None:
-    names = r"__(AVX|SSE|F16C|FMA|ARM_NEON|ARM_FEATURE)\w*|BERTCPP_ISA_(SCALAR|AVX|NEON)\w*"
+    names = r"__(AVX|SSE|F16C|FMA|ARM_NEON|ARM_FEATURE)\w*|BERTCPP_ISA_(SCALAR|AVX|AMX|NEON)\w*"
     assert matches(ENGINE_FILES, rf"^\s*#\s*(el)?if.*({names})", allowed=("csrc/kernels/simd.h",)) == []
     assert matches(ENGINE_FILES, r"\b_mm\d*_\w+|\bv(ld|st)1q_\w+|\bvfmaq?_\w+", allowed=("csrc/kernels/simd.h",)) == []
+    assert matches(ENGINE_FILES, r"\b_tile_\w+|\btmm\d", allowed=("csrc/kernels/tiles.inc",)) == []
     assert matches(ENGINE_FILES, r"BERTCPP_HAVE_\w+", allowed=("csrc/kernels/dispatch.cpp",)) == []
 
 

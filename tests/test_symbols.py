@@ -21,7 +21,9 @@ BUILDS = {
 }
 # What a compiler calls on its own, and nothing of the C++ standard library.
 ALLOWED_UNDEFINED = re.compile(r"mem(cpy|set|move|cmp)|__(asan|ubsan)_\w+|_GLOBAL_OFFSET_TABLE_|__stack_chk_fail")
-WIDE = re.compile(r"%[yz]mm|%k[1-7]\b|\bv(?:fn?m|add|mul|sub|mov)\w*\s+%xmm|\bv(?:movups|movss|addss)\s")
+TILE = r"%tmm|\b(?:ld|st)tilecfg|\btilerelease"
+WIDE = re.compile(TILE + r"|%[yz]mm|%k[1-7]\b|\bv(?:fn?m|add|mul|sub|mov)\w*\s+%xmm|\bv(?:movups|movss|addss)\s")
+WIDE_OBJECTS = ("isa_avx", "isa_amx")
 
 
 def run(*command: str | Path) -> str:
@@ -70,15 +72,25 @@ def test_nothing_of_the_standard_library_is_used(build: Path) -> None:
 def test_wide_instructions_stay_in_their_objects(build: Path) -> None:
     if "avx2" not in instruction_set_objects(build):
         pytest.skip("the objects of this processor family do not differ in their baseline")
-    portable = [path for path in build.rglob("*.o") if not path.parents[2].name.startswith("isa_avx")]
+    portable = [path for path in build.rglob("*.o") if not path.parents[2].name.startswith(WIDE_OBJECTS)]
     assert portable
     for path in portable:
         assert WIDE.findall(run("objdump", "--disassemble", "--no-show-raw-insn", path)) == [], path
 
 
 def test_the_search_for_wide_instructions_finds_them(build: Path) -> None:
-    for name in ("avx2", "avx512"):
+    for name in ("avx2", "avx512", "amx"):
         path = instruction_set_objects(build).get(name)
         if path is None:
             pytest.skip("not an x86-64 build")
         assert WIDE.search(run("objdump", "--disassemble", "--no-show-raw-insn", path))
+
+
+def test_tiles_are_multiplied_where_there_are_tiles(build: Path) -> None:
+    """No processor of the tests may have them: that the instructions are there is what can be seen."""
+    path = instruction_set_objects(build).get("amx")
+    if path is None:
+        pytest.skip("not an x86-64 build")
+    code = run("objdump", "--disassemble", "--no-show-raw-insn", path)
+    for instruction in ("ldtilecfg", "tileloadd", "tdpbf16ps", "tdpbusd", "tilestored", "tilerelease"):
+        assert re.search(rf"\b{instruction}\b", code), instruction

@@ -12,6 +12,9 @@
 namespace bertcpp {
 
 // BERTCPP_HAVE_<NAME> comes from the rows of cmake/isa.cmake that this build carries.
+#if BERTCPP_HAVE_AMX
+extern "C" const Kernels* bertcpp_kernels_amx();
+#endif
 #if BERTCPP_HAVE_AVX512_BF16
 extern "C" const Kernels* bertcpp_kernels_avx512_bf16();
 #endif
@@ -40,6 +43,10 @@ extern "C" const Kernels* bertcpp_kernels_scalar();
 const KernelsEntry* kernel_entries(size_t* count) {
   // Each table's function is compiled for its instruction set, but returns an address only: it runs on any processor.
   static const KernelsEntry entries[] = {
+#if BERTCPP_HAVE_AMX
+      {bertcpp_kernels_amx(),
+       cpu_features().amx_bf16 && cpu_features().amx_int8 && cpu_features().avx512_bf16 && cpu_features().avx512_vnni},
+#endif
 #if BERTCPP_HAVE_AVX512_BF16
       {bertcpp_kernels_avx512_bf16(), cpu_features().avx512_bf16 && cpu_features().avx512_vnni},
 #endif

@@ -19,6 +19,12 @@ namespace {
 #include "kernels/matmul.inc"
 #include "kernels/matmul_int8.inc"
 #include "kernels/peak.inc"
+#if defined(BERTCPP_TILES)
+#include "kernels/tiles.inc"
+#include "kernels/low_precision_tiles.inc"
+#else
+#include "kernels/low_precision.inc"
+#endif
 #include "kernels/quantize.inc"
 #include "kernels/attention.inc"
 #include "kernels/gru.inc"
@@ -28,7 +34,7 @@ namespace {
 constexpr Kernels kTable = {
     .name = BERTCPP_ISA_NAME,
     .vector_width = kWidth,
-    .mr = kMr,
+    .mr = kTallestTile,
     .nr = kNr,
     .native_bfloat16 = kNativeBFloat16,
     .pack_weight = pack_weight,

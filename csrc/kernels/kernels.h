@@ -2,7 +2,8 @@
 // with different instruction sets, so it must not define inline functions.
 //
 // Letters: out[M,N] = a[M,K] * w[N,K]^T. Strides are in elements, between rows. Every sum runs over its depth in
-// ascending order with one accumulator per output element, so a row's bits do not depend on the rows around it.
+// an order that depends on the depth alone (most in ascending order with one accumulator for each element of out), so a
+// row's bits do not depend on the rows around it.
 #pragma once
 
 #include <cstddef>
@@ -86,7 +87,7 @@ struct AttentionArgs {
 struct Kernels {
   const char* name;
   int64_t vector_width;  // floats
-  int64_t mr;            // rows of the largest register tile
+  int64_t mr;            // rows of the largest tile
   int64_t nr;            // columns of a panel
   bool native_bfloat16;  // products of bfloat16 are instructions, faster than float32's
 

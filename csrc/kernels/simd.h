@@ -9,6 +9,10 @@
 //   kMr     rows of the largest register tile, kNv its columns in vectors: kMr * kNv accumulators fill the registers
 
 // Rows that extend another: they add instructions for low precision, and share everything else with it.
+#if defined(BERTCPP_ISA_AMX)
+#define BERTCPP_ISA_AVX512_BF16 1
+#define BERTCPP_TILES 1  // products of low precision are those of tiles.inc, and not of vectors
+#endif
 #if defined(BERTCPP_ISA_AVX512_BF16)
 #define BERTCPP_ISA_AVX512_VNNI 1
 #endif

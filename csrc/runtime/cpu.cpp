@@ -1,6 +1,7 @@
 #include "runtime/cpu.h"
 
 #include <sched.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -45,6 +46,14 @@ uint64_t saved_state(const Registers& basic) {
   return (uint64_t{high} << 32) | low;
 }
 
+// Whether the process may use tiles: their registers are so large that Linux (5.16 and later) saves them only for
+// processes that have asked. The answer holds for all threads, and for forked children.
+bool tiles_permitted() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM, which older headers lack
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 CpuFeatures detect() {
   const Registers basic = cpuid(1, 0);
   const Registers extended = cpuid(7, 0);
@@ -52,7 +61,7 @@ CpuFeatures detect() {
   const uint64_t saved = saved_state(basic);
   const bool ymm = (saved & 0x6) == 0x6;
   const bool zmm = (saved & 0xe6) == 0xe6;
-  const bool tiles = (saved & 0x60000) == 0x60000;
+  const bool tiles = (saved & 0x60000) == 0x60000 && bit(extended.edx, 24) && tiles_permitted();
 
   CpuFeatures f;
   // FMA, AVX, F16C; AVX2.
@@ -63,8 +72,8 @@ CpuFeatures detect() {
   f.avx512_vnni = f.avx512 && bit(extended.ecx, 11);
   f.avx512_bf16 = f.avx512 && bit(more.eax, 5);
   f.avx_vnni = f.avx2 && bit(more.eax, 4);
-  f.amx_bf16 = tiles && bit(extended.edx, 24) && bit(extended.edx, 22);
-  f.amx_int8 = tiles && bit(extended.edx, 24) && bit(extended.edx, 25);
+  f.amx_bf16 = tiles && bit(extended.edx, 22);
+  f.amx_int8 = tiles && bit(extended.edx, 25);
   return f;
 }
 

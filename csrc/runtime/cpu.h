@@ -13,7 +13,7 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool avx_vnni = false;
-  bool amx_bf16 = false;
+  bool amx_bf16 = false;  // with leave to use tiles, which Linux gives to those that ask
   bool amx_int8 = false;
   bool neon = false;
   bool neon_dotprod = false;

@@ -48,8 +48,8 @@ _GPU_DTYPES = {
 }
 # The instruction sets that have instructions for products of other dtypes than float32.
 _MULTIPLIED_BY = {
-    "bfloat16": ("avx512_bf16",),
-    "int8": ("avx512_bf16", "avx512_vnni", "avx2_vnni", "neon_dotprod"),
+    "bfloat16": ("amx", "avx512_bf16"),
+    "int8": ("amx", "avx512_bf16", "avx512_vnni", "avx2_vnni", "neon_dotprod"),
 }
 _DRIVER = "libcuda.so.1"
 

@@ -179,7 +179,7 @@ def test_info(model: Path) -> None:
     machine = facts["machine"]
     assert machine["threads"] >= 1
     assert sorted(machine["native_dtypes"] + machine["emulated_dtypes"]) == ["bfloat16", "float32", "int8"]
-    assert ("bfloat16" in machine["native_dtypes"]) == (machine["instruction_set"] == "avx512_bf16")
+    assert ("bfloat16" in machine["native_dtypes"]) == (machine["instruction_set"] in ("amx", "avx512_bf16"))
     assert machine["auto_dtype"] == ("int8" if "int8" in machine["native_dtypes"] else "float32")
     assert machine["gpus"] == (devices.gpus() or f"none: {devices.why_no_gpu()}")
     assert re.search("native dtypes +float32", said)

@@ -107,6 +107,6 @@ def test_what_auto_takes(tiny_checkpoint: Callable[[str], Any]) -> None:
     path = tiny_checkpoint("bert").path
     ids = np.arange(5, 25)[None]
     auto = bertcpp.AutoModel.from_pretrained(path, dtype="auto")(ids).last_hidden_state
-    fast = bertcpp.instruction_set() in ("avx512_bf16", "avx512_vnni", "avx2_vnni", "neon_dotprod")
+    fast = bertcpp.instruction_set() in ("amx", "avx512_bf16", "avx512_vnni", "avx2_vnni", "neon_dotprod")
     named = bertcpp.AutoModel.from_pretrained(path, dtype="int8" if fast else "float32")(ids).last_hidden_state
     assert np.array_equal(auto, named)

@@ -1,6 +1,6 @@
-// Runs encoders from the files of write_cases.py on every instruction set and with one to four threads: what comes out
-// is what transformers computes, and its bits depend neither on the threads nor on the batch. Needs no Python, so it is
-// also what runs for other processors under emulation and under the sanitizers.
+// Runs encoders from the files of write_cases.py on every instruction set, in every precision and with one to four
+// threads: what comes out is what transformers computes, and its bits depend neither on the threads nor on the batch.
+// Needs no Python, so it is also what runs for other processors under emulation and under the sanitizers.
 //
 // encoder_check [--isa NAME] FILE...
 
@@ -11,16 +11,24 @@
 
 #include "encoder_case.h"
 #include "kernels/kernels.h"
+#include "tested_kernels.h"
 
 namespace bertcpp::testing {
 namespace {
 
-constexpr double kTolerance = 2e-5;  // of the largest magnitude
+// What a result may be off by, as a share of its largest magnitude. Random weights lose much.
+constexpr struct {
+  Precision precision;
+  const char* name;
+  double tolerance;
+} kPrecisions[] = {
+    {Precision::kFloat32, "float32", 2e-5}, {Precision::kBFloat16, "bfloat16", 0.1}, {Precision::kInt8, "int8", 0.25}};
 
-void check_file(const std::string& path, const Kernels& kernels) {
-  const CaseFile file(path);
-  const std::string where = std::string(kernels.name) + " " + path;
-  const Encoder encoder(read_config(file), read_weights(file), kernels);
+void check_file(const CaseFile& file, const Kernels& kernels, Precision precision, const std::string& where,
+                double tolerance) {
+  EncoderConfig config = read_config(file);
+  config.precision = precision;
+  const Encoder encoder(config, read_weights(file), kernels);
   const EncoderBatch batch = read_batch(file);
   const auto compute_with = [&](int threads) {
     return compute(encoder, batch, [&](const EncoderBatch& given, const EncoderOutputs& outputs) {
@@ -28,33 +36,41 @@ void check_file(const std::string& path, const Kernels& kernels) {
     });
   };
   const Results results = compute_with(1);
-  compare(file, where, results, kTolerance);
+  compare(file, where, results, tolerance);
   for (int threads = 2; threads <= 4; ++threads) {
     CHECK(same_bits(results, compute_with(threads)), "%s: other bits with %d threads", where.c_str(), threads);
   }
   check_alone(encoder, batch, results, where, [&](const EncoderBatch& alone, const EncoderOutputs& outputs, int64_t b) {
     encoder.forward(alone, outputs, 1 + static_cast<int>(b % 3));
   });
+  const Kernels* twin = twin_of(kernels);
+  if (precision != Precision::kInt8 || twin == nullptr) return;
+  const Encoder other(config, read_weights(file), *twin);
+  const Results expected = compute(other, batch, [&](const EncoderBatch& given, const EncoderOutputs& outputs) {
+    other.forward(given, outputs, 1);
+  });
+  CHECK(same_bits(results, expected), "%s: other bits than those of %s", where.c_str(), twin->name);
 }
 
 // The number of instruction sets that ran.
 int check_files(const std::vector<std::string>& paths, const std::string& isa) {
   int ran = 0;
-  size_t count = 0;
-  const KernelsEntry* entries = kernel_entries(&count);
-  for (size_t i = 0; i < count; ++i) {
-    if (!entries[i].supported || (!isa.empty() && isa != entries[i].kernels->name)) continue;
+  for (const Kernels* kernels : tested_kernels()) {
+    if (!isa.empty() && isa != kernels->name) continue;
     ++ran;
     const int before = failures();
     for (const std::string& path : paths) {
       try {
-        check_file(path, *entries[i].kernels);
+        const CaseFile file(path);
+        for (const auto& [precision, name, tolerance] : kPrecisions) {
+          check_file(file, *kernels, precision, std::string(kernels->name) + " " + name + " " + path, tolerance);
+        }
       } catch (const std::exception& error) {
         CHECK(false, "%s: %s", path.c_str(), error.what());
       }
     }
-    std::printf("%s encoders: %s (%zu cases)\n", entries[i].kernels->name, failures() == before ? "ok" : "FAILED",
-                paths.size());
+    CHECK(tiles_are_released(), "%s", kernels->name);
+    std::printf("%s encoders: %s (%zu cases)\n", kernels->name, failures() == before ? "ok" : "FAILED", paths.size());
     std::fflush(stdout);
   }
   return ran;

@@ -13,6 +13,7 @@
 #include "kernel_case.h"
 #include "low_precision_cases.h"
 #include "matmul_cases.h"
+#include "tested_kernels.h"
 
 namespace bertcpp::testing {
 namespace {
@@ -84,11 +85,9 @@ Options parse(int argc, char** argv) {
 
 int run(const Options& options) {
   int ran = 0;
-  size_t count = 0;
-  const KernelsEntry* entries = kernel_entries(&count);
-  for (size_t i = 0; i < count; ++i) {
-    const Kernels& kernels = *entries[i].kernels;
-    if (!entries[i].supported || (!options.isa.empty() && options.isa != kernels.name)) continue;
+  for (const Kernels* table : tested_kernels()) {
+    const Kernels& kernels = *table;
+    if (!options.isa.empty() && options.isa != kernels.name) continue;
     for (const Op& op : kOps) {
       if (!options.op.empty() && options.op != op.name) continue;
       ++ran;
@@ -99,6 +98,7 @@ int run(const Options& options) {
       const int before = failures();
       Case test{kernels, Random(options.seed)};
       op.run(test);
+      CHECK(tiles_are_released(), "%s %s", kernels.name, op.name);
       std::printf("%s %s: %s\n", kernels.name, op.name, failures() == before ? "ok" : "FAILED");
       std::fflush(stdout);
     }

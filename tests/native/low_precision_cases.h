@@ -8,6 +8,7 @@
 #include "kernel_case.h"
 #include "kernels/reference.h"
 #include "matmul_cases.h"
+#include "tested_kernels.h"
 
 namespace bertcpp::testing {
 
@@ -210,9 +211,12 @@ inline WordProblem int8_problem(Case& test, int64_t m, int64_t n, int64_t k) {
 inline std::vector<float> multiply_words(Case& test, const WordProblem& p, int64_t row, int64_t m, bool halves) {
   const Guarded<uint16_t> half_out(halves ? m * p.n : 0, Place::kEnd);
   const Guarded<float> out(halves ? 0 : m * p.n, Place::kEnd);
+  const int64_t stride = test.random.stride(p.words);
+  const Guarded<int32_t> a((m - 1) * stride + p.words, test.random.place());  // NaN between its rows
+  for (int64_t r = 0; r < m; ++r) std::copy_n(p.a_words.data() + (row + r) * p.words, p.words, a.data() + r * stride);
   const MatmulArgs args{
-      .a = p.a_words.data() + row * p.words,
-      .a_stride = p.words,
+      .a = a.data(),
+      .a_stride = stride,
       .packed = p.packed.data(),
       .bias = p.bias.data(),
       .residual = p.residual.row(row),
@@ -269,6 +273,15 @@ inline void test_gelu_of_bfloat16(Case& test) {
   CHECK_CASE(right);
 }
 
+// Any m rows give the bits that they have among all.
+inline void check_rows_alone(Case& test, const WordProblem& p, const std::vector<float>& all, int64_t m) {
+  const int64_t row = test.random.integer(0, p.m - m);
+  const std::vector<float> some = multiply_words(test, p, row, m, false);
+  bool same = true;
+  for (size_t i = 0; i < some.size(); ++i) same = same && same_bits(some[i], all[static_cast<size_t>(row * p.n) + i]);
+  CHECK_CASE(same);
+}
+
 inline void check_problem(Case& test, const WordProblem& p, const char* name) {
   describe("%s %s m %ld n %ld k %ld segments %ld activation %d", test.kernels.name, name, long{p.m}, long{p.n},
            long{p.k}, long{p.segments}, static_cast<int>(p.activation));
@@ -283,12 +296,27 @@ inline void check_problem(Case& test, const WordProblem& p, const char* name) {
                           : right_bfloat16(static_cast<uint16_t>(std::bit_cast<uint32_t>(halves[i]) >> 16), all[i]));
   }
   CHECK_CASE(right);
-  // Any rows of it give the same bits.
-  const int64_t m = test.random.integer(1, p.m);
-  const int64_t row = test.random.integer(0, p.m - m);
-  const std::vector<float> some = multiply_words(test, p, row, m, false);
+  const Kernels* twin = twin_of(test.kernels);
+  if (p.segments > 0 && twin != nullptr) {
+    Case other{*twin, test.random};
+    const std::vector<float> expected = multiply_words(other, p, 0, p.m, false);
+    CHECK_CASE(std::memcmp(all.data(), expected.data(), all.size() * sizeof(float)) == 0);
+  }
+  check_rows_alone(test, p, all, test.random.integer(1, p.m));
+}
+
+// However many rows are multiplied, and whatever is in the others.
+inline void check_row_counts(Case& test, WordProblem p, const char* name) {
+  describe("%s %s rows of m %ld n %ld k %ld", test.kernels.name, name, long{p.m}, long{p.n}, long{p.k});
+  const std::vector<float> all = multiply_words(test, p, 0, p.m, false);
+  for (int64_t m = 1; m <= p.m; ++m) check_rows_alone(test, p, all, m);
+  const int64_t poisoned = test.random.integer(0, p.m - 1);
+  std::fill_n(p.a_words.data() + poisoned * p.words, p.words, -1);
+  const std::vector<float> others = multiply_words(test, p, 0, p.m, false);
   bool same = true;
-  for (size_t i = 0; i < some.size(); ++i) same = same && same_bits(some[i], all[static_cast<size_t>(row * p.n) + i]);
+  for (int64_t i = 0; i < p.m * p.n; ++i) {
+    same = same && (i / p.n == poisoned || same_bits(others[static_cast<size_t>(i)], all[static_cast<size_t>(i)]));
+  }
   CHECK_CASE(same);
 }
 
@@ -302,6 +330,7 @@ void test_words(Case& test, const char* name, Make make) {
   check_problem(test, make(test, 33, 2 * test.kernels.nr + 1, 3072), name);
   check_problem(test, make(test, 90, test.kernels.nr + 3, 768), name);
   check_problem(test, make(test, 7, test.kernels.nr, 4100), name);
+  check_row_counts(test, make(test, 70, test.kernels.nr + 3, 129), name);
 }
 
 inline void test_matmul_bfloat16(Case& test) {

@@ -119,6 +119,14 @@ CASES: list[Case] = [
         ChildError,
         "InstructionSetError: .*mmx.*scalar",
     ),
+    Works("AMX", in_child(SHOW, BERTCPP_ISA="amx"), lambda w: "amx")
+    if "amx" in _core.instruction_sets()
+    else Raises(
+        "AMX, where it is not",
+        in_child(LOAD, BERTCPP_ISA="amx"),
+        ChildError,
+        r"bertcpp\.errors\.InstructionSetError: .*amx.*scalar",
+    ),
     Works("scalar code", in_child(SHOW, BERTCPP_ISA="scalar"), lambda w: "scalar"),
     Works("no wish", in_child(SHOW, BERTCPP_ISA=""), lambda w: _core.instruction_sets()[0]),
     # Threads.
