@@ -1,15 +1,19 @@
 # csrc/cuda: the sources, the library of its own that is made of them where a CUDA compiler is found, and the one for
 # the emulated GPU of the tests.
 set(BERTCPP_CUDA_SOURCES
+    csrc/cuda/array.cpp
     csrc/cuda/batch.cpp
+    csrc/cuda/delivery.cpp
     csrc/cuda/encoder.cpp
     csrc/cuda/engine.cpp
     csrc/cuda/errors.cpp
     csrc/cuda/matmul.cpp
     csrc/cuda/memory.cpp
+    csrc/cuda/transfer.cpp
     csrc/cuda/weights.cpp)
 set(BERTCPP_CUDA_KERNELS
     csrc/cuda/attention.cu
+    csrc/cuda/padded.cu
     csrc/cuda/plain_attention.cu
     csrc/cuda/pooling.cu
     csrc/cuda/rows.cu)
@@ -75,7 +79,7 @@ endmacro()
 function(bertcpp_add_cuda_module target)
   pybind11_add_module(
     ${target} MODULE NO_EXTRAS csrc/bindings/arrays.cpp csrc/bindings/config.cpp csrc/bindings/cuda_module.cpp
-    csrc/bindings/errors.cpp ${BERTCPP_CUDA_SOURCES} ${BERTCPP_CUDA_KERNELS})
+    csrc/bindings/dlpack.cpp csrc/bindings/errors.cpp ${BERTCPP_CUDA_SOURCES} ${BERTCPP_CUDA_KERNELS})
   # The warnings of bertcpp_options are the host's compiler's; nvcc passes on what both know.
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
   target_include_directories(${target} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} "${BERTCPP_CUBLASLT_INCLUDE}")

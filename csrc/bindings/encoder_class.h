@@ -173,6 +173,7 @@ class PyEncoder {
   py::dict config() const { return config_as_dict(config_); }
   size_t nbytes() const { return encoder_->nbytes(); }
   const Engine& engine() const { return *encoder_; }
+  const EncoderConfig& encoder_config() const { return config_.encoder; }
 
  private:
   void compute(const Batch& batch, const EncoderOutputs& outputs, int num_threads) const {

@@ -1,7 +1,10 @@
 #include "cuda/batch.h"
 
 #include <algorithm>
+#include <limits>
+#include <string>
 
+#include "runtime/errors.h"
 #include "runtime/sizes.h"
 
 namespace bertcpp::cuda {
@@ -11,11 +14,26 @@ int64_t tiles_of(int64_t length) { return (length + kTileQueries - 1) / kTileQue
 
 }  // namespace
 
-std::vector<Piece> cut(const EncoderBatch& batch, int64_t tokens) {
+void check(const EncoderBatch& batch, const Padding& padding) {
+  if (padding.columns < 1 || checked_mul(batch.num_sequences, padding.columns) > std::numeric_limits<int32_t>::max()) {
+    throw InputError("rows of " + std::to_string(padding.columns) +
+                     " columns are none, or too many for offsets of 32 bits");
+  }
+  for (int64_t b = 0; b < batch.num_sequences; ++b) {
+    for (int64_t t = batch.cu_seqlens[b]; t < batch.cu_seqlens[b + 1]; ++t) {
+      const int64_t cell = padding.cell(t);
+      if (cell >= b * padding.columns && cell < (b + 1) * padding.columns) continue;
+      throw InputError("cells[" + std::to_string(t) + "] is " + std::to_string(cell) + ", which is not in row " +
+                       std::to_string(b) + " of " + std::to_string(padding.columns) + " columns");
+    }
+  }
+}
+
+std::vector<Piece> cut(const EncoderBatch& batch, const Padding* padding, int64_t tokens) {
   std::vector<Piece> pieces;
   int64_t probability = 0;
   for (int64_t b = 0; b < batch.num_sequences;) {
-    Piece piece{&batch, b, 0, batch.cu_seqlens[b], 0, 0, probability, 0};
+    Piece piece{&batch, padding, b, 0, batch.cu_seqlens[b], 0, 0, probability, 0};
     do {
       const int64_t length = piece.length(piece.num_sequences);
       piece.num_tiles += tiles_of(length);
@@ -34,9 +52,11 @@ Inputs carve(Carver& carver, const EncoderConfig& config, const Piece& piece, co
   const auto ints = [&](bool present, int64_t count) { return present ? carver.take<int32_t>(count) : nullptr; };
   Inputs inputs{};
   inputs.input_ids = ints(batch.input_ids != nullptr, piece.num_tokens);
-  if (batch.inputs_embeds != nullptr) {
+  if (batch.inputs_embeds != nullptr && !piece.has_device_embeds()) {
     inputs.inputs_embeds = carver.take<float>(checked_mul(piece.num_tokens, config.embedding_size));
   }
+  inputs.cells = ints(piece.has_device_embeds(), piece.num_tokens);
+  inputs.places = ints(piece.padding != nullptr, piece.num_tokens);
   inputs.position_ids = ints(true, piece.num_tokens);
   inputs.token_type_ids = ints(batch.token_type_ids != nullptr && config.type_vocab_size > 0, piece.num_tokens);
   inputs.cu_seqlens = ints(true, piece.num_sequences + 1);
@@ -74,6 +94,11 @@ void fill(const EncoderConfig& config, const Piece& piece, const EncoderOutputs&
     inputs.offsets[b] = offset;
     for (int32_t query = 0; query < length; query += kTileQueries) *tile++ = {static_cast<int32_t>(b), query};
     offset += int64_t{length} * length;
+    for (int32_t t = 0; piece.padding != nullptr && t < length; ++t) {
+      const auto cell = static_cast<int32_t>(piece.padding->cell(piece.first_token + token + t));
+      if (inputs.cells != nullptr) inputs.cells[token + t] = cell;
+      inputs.places[token + t] = t < keys ? cell : -1;
+    }
     token += length;
   }
   inputs.cu_seqlens[piece.num_sequences] = token;

@@ -75,11 +75,36 @@ void Encoder::refuse_after_fork() const {
 }
 
 void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs) const {
+  compute(batch, outputs, nullptr);
+}
+
+void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding& padding) const {
+  compute(batch, outputs, &padding);
+}
+
+void Encoder::compute(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding* padding) const {
   refuse_after_fork();
   check(config_, batch, outputs);
+  if (padding != nullptr) check(batch, *padding);
   const std::lock_guard lock(mutex_);
   const DeviceScope scope(device_);
-  engine_->forward(batch, outputs);
+  engine_->forward(batch, outputs, padding);
+}
+
+uintptr_t Encoder::stream() const { return reinterpret_cast<uintptr_t>(engine_->stream()); }
+
+void Encoder::download(const void* from, size_t bytes, void* to) const {
+  refuse_after_fork();
+  const std::lock_guard lock(mutex_);
+  const DeviceScope scope(device_);
+  engine_->transfer().download(engine_->stream(), from, bytes, to);
+}
+
+void Encoder::upload(const void* from, size_t bytes, void* to) const {
+  refuse_after_fork();
+  const std::lock_guard lock(mutex_);
+  const DeviceScope scope(device_);
+  engine_->transfer().upload(engine_->stream(), from, bytes, to);
 }
 
 int64_t Encoder::heads(int64_t layer) const { return engine_->heads(layer); }

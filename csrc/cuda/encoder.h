@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,6 +21,7 @@ enum class Compute {
 };
 
 class Engine;
+struct Padding;
 
 class Encoder {
  public:
@@ -34,6 +36,16 @@ class Encoder {
   // unless it was a DeviceError of the device itself, which no later call in the process survives.
   // Throws InputError, TokenIdError, DeviceError, DeviceMemoryError.
   void forward(const EncoderBatch& batch, const EncoderOutputs& outputs) const;
+  // The same for arrays that stay on the device, where results are complete when it returns.
+  void forward(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding& padding) const;
+
+  int device() const { return device_; }
+  // The stream that it computes on, as DLPack passes it: what is put on it before a call is done before the call
+  // begins.
+  uintptr_t stream() const;
+  // Bytes of the device's memory, and back, on that stream.
+  void download(const void* from, size_t bytes, void* to) const;
+  void upload(const void* from, size_t bytes, void* to) const;
 
   const EncoderConfig& config() const { return config_; }
   // Of a layer: num_attention_heads, or fewer where some were pruned.
@@ -42,6 +54,7 @@ class Encoder {
 
  private:
   void refuse_after_fork() const;
+  void compute(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding* padding) const;
 
   EncoderConfig config_;
   int device_;

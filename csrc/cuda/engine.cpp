@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <type_traits>
 #include <vector>
 
-#include "cuda/batch.h"
+#include "cuda/delivery.h"
 #include "cuda/errors.h"
 #include "cuda/matmul.h"
 #include "cuda/weights.h"
@@ -23,8 +22,6 @@ namespace {
 constexpr int64_t kPieceTokens = 16384;
 // Memory that is kept from one call to the next; what a call needed beyond is given back after it.
 constexpr size_t kKeepBytes = size_t{1} << 30;
-// Results come back through pinned memory of this size.
-constexpr int64_t kResultBytes = int64_t{32} << 20;
 
 // The heads that a layer has: num_attention_heads, or what pruning left of them, as its query's rows tell.
 int64_t heads_of(const EncoderConfig& config, const WeightMap& weights, const std::string& layer) {
@@ -57,6 +54,7 @@ class Stream {
 template <class T>
 struct Memory {
   Inputs inputs;
+  float* embeds;    // [tokens, E]: what was given in place of ids, or null
   Matrix<float> x;  // [tokens, H]: the residual stream
   Matrix<T> low;    // [tokens, H]: the same for products; null where T is float
   Matrix<T> qkv;    // [tokens, 3H], and context [tokens, H]: narrower in layers that lost heads
@@ -103,9 +101,14 @@ class TypedEngine final : public Engine {
     weights_.finish();
   }
 
-  void forward(const EncoderBatch& batch, const EncoderOutputs& outputs) override {
+  void forward(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding* padding) override {
     try {
-      for (const Piece& piece : cut(batch, kPieceTokens)) {
+      delivery_.clear(batch, padding, config_.hidden_size, outputs.last_hidden_state);
+      for (float* states : outputs.hidden_states) delivery_.clear(batch, padding, config_.hidden_size, states);
+      for (size_t i = 0; padding != nullptr && i < outputs.attentions.size(); ++i) {
+        delivery_.clear(batch, padding, checked_mul(layers_[i].heads, padding->columns), outputs.attentions[i]);
+      }
+      for (const Piece& piece : cut(batch, padding, kPieceTokens)) {
         run(piece, outputs, prepare(piece, outputs));
       }
     } catch (...) {
@@ -117,6 +120,8 @@ class TypedEngine final : public Engine {
     shrink();
   }
 
+  cudaStream_t stream() const override { return stream_; }
+  Transfer& transfer() override { return delivery_.transfer(); }
   size_t nbytes() const override { return weights_.nbytes(); }
   int64_t heads(int64_t layer) const override { return layers_[static_cast<size_t>(layer)].heads; }
 
@@ -184,6 +189,7 @@ class TypedEngine final : public Engine {
     const int64_t width = config_.embedding_size;
     Memory<T> m{};
     m.inputs = carve(carver, config_, piece, outputs);  // first, as the host's copy has them
+    m.embeds = piece.has_device_embeds() ? carver.take<float>(checked_mul(tokens, width)) : m.inputs.inputs_embeds;
     m.x = carver.matrix<float>(tokens, hidden);
     if (!kIsFloat) m.low = carver.matrix<T>(tokens, hidden);
     m.qkv = carver.matrix<T>(tokens, 3 * hidden);
@@ -222,8 +228,7 @@ class TypedEngine final : public Engine {
 
   void run(const Piece& piece, const EncoderOutputs& outputs, const Memory<T>& m) {
     const auto write_states = [&](float* out) {
-      if (out != nullptr)
-        fetch(m.x, piece.num_tokens, config_.hidden_size, out + piece.first_token * config_.hidden_size);
+      delivery_.tokens(piece, m.inputs, {m.x.data, m.x.stride}, config_.hidden_size, out);
     };
     embed_tokens(piece, m);
     if (!outputs.hidden_states.empty()) write_states(outputs.hidden_states[0]);
@@ -248,10 +253,14 @@ class TypedEngine final : public Engine {
 
   void embed_tokens(const Piece& piece, const Memory<T>& m) {
     const bool narrow = config_.embedding_size != config_.hidden_size;
+    if (piece.has_device_embeds()) {
+      gather_cells(stream_, piece.padding->embeds, m.inputs.cells, piece.padding->columns, piece.num_tokens,
+                   config_.embedding_size, m.embeds);
+    }
     embed<T>(stream_, {.word = word_,
                        .position = position_,
                        .token_type = token_type_,
-                       .inputs_embeds = m.inputs.inputs_embeds,
+                       .inputs_embeds = m.embeds,
                        .input_ids = m.inputs.input_ids,
                        .position_ids = m.inputs.position_ids,
                        .type_ids = m.inputs.token_type_ids,
@@ -286,8 +295,7 @@ class TypedEngine final : public Engine {
     attention<T>(stream_, args);
     if (probabilities != nullptr) {
       attention_probabilities<T>(stream_, args, m.inputs.offsets, m.probabilities);
-      fetch({m.probabilities, layer.heads}, piece.num_probabilities, layer.heads,
-            probabilities + layer.heads * piece.first_probability);
+      delivery_.probabilities(piece, m.inputs, m.probabilities, layer.heads, probabilities);
     }
     layer.output(products_, stream_, m.context.data, piece.num_tokens, m.sum.data);
     add_to_stream(piece, m, layer.output_bias, layer.attention_norm);
@@ -325,7 +333,7 @@ class TypedEngine final : public Engine {
                    .num_sequences = piece.num_sequences,
                    .n = config_.hidden_size,
                    .out = m.pooled});
-    fetch({m.pooled, width}, piece.num_sequences, width, outputs.pooled + piece.first_sequence * width);
+    delivery_.sequences(piece, {m.pooled, width}, width, outputs.pooled);
   }
 
   void run_pooler(const Piece& piece, const EncoderOutputs& outputs, const Memory<T>& m) {
@@ -335,26 +343,7 @@ class TypedEngine final : public Engine {
     pooler_(products_, stream_, m.firsts.data, piece.num_sequences, m.pooler.data);
     map<float, float>(stream_, {m.pooler.data, m.pooler.stride}, pooler_bias_, Activation::kTanh, piece.num_sequences,
                       hidden, m.pooler);
-    fetch(m.pooler, piece.num_sequences, hidden, outputs.pooler_output + piece.first_sequence * hidden);
-  }
-
-  // out[rows, n] on the host = x, through pinned memory; waits for it.
-  void fetch(Matrix<float> x, int64_t rows, int64_t n, float* out) {
-    const auto row_bytes = static_cast<size_t>(n) * sizeof(float);
-    const int64_t at_once = std::clamp<int64_t>(kResultBytes / static_cast<int64_t>(row_bytes), 1, rows);
-    results_.grow(Place::kPinned, static_cast<size_t>(at_once) * row_bytes);
-    for (int64_t first = 0; first < rows; first += at_once) {
-      const auto count = static_cast<size_t>(std::min(at_once, rows - first));
-      const float* from = x.data + first * x.stride;
-      // Rows that lie together are one long one.
-      check(x.stride == n
-                ? cudaMemcpyAsync(results_.data(), from, count * row_bytes, cudaMemcpyDeviceToHost, stream_)
-                : cudaMemcpy2DAsync(results_.data(), row_bytes, from, static_cast<size_t>(x.stride) * sizeof(float),
-                                    row_bytes, count, cudaMemcpyDeviceToHost, stream_),
-            "copying results from the GPU");
-      check(cudaStreamSynchronize(stream_), "computing on the GPU");
-      std::memcpy(out + first * n, results_.data(), count * row_bytes);
-    }
+    delivery_.sequences(piece, {m.pooler.data, m.pooler.stride}, hidden, outputs.pooler_output);
   }
 
   void shrink() {
@@ -363,11 +352,11 @@ class TypedEngine final : public Engine {
 
   EncoderConfig config_;
   Stream stream_;
+  Delivery delivery_{stream_};
   Products products_;
   DeviceWeights weights_;
   Block arena_;
   Block staging_;  // pinned: inputs
-  Block results_;  // pinned
   Matrix<const T> word_;
   Matrix<const T> position_;
   Matrix<const T> token_type_;

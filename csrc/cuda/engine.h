@@ -3,8 +3,9 @@
 
 #include <memory>
 
+#include "cuda/batch.h"
+#include "cuda/transfer.h"
 #include "layers/tensor.h"
-#include "models/encoder.h"
 
 namespace bertcpp::cuda {
 
@@ -12,8 +13,11 @@ namespace bertcpp::cuda {
 class Engine {
  public:
   virtual ~Engine() = default;
-  // The batch must have been checked. Throws InputError (sizes), DeviceError, DeviceMemoryError.
-  virtual void forward(const EncoderBatch& batch, const EncoderOutputs& outputs) = 0;
+  // The batch, and the padding where there is one, must have been checked. Results are complete when it returns, on the
+  // host or on the device. Throws InputError (sizes), DeviceError, DeviceMemoryError.
+  virtual void forward(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding* padding) = 0;
+  virtual cudaStream_t stream() const = 0;
+  virtual Transfer& transfer() = 0;
   virtual size_t nbytes() const = 0;
   virtual int64_t heads(int64_t layer) const = 0;
 };

@@ -110,6 +110,36 @@ template <class T>
 void attention_probabilities(cudaStream_t stream, const AttentionArgs<T>& args, const int64_t* offsets,
                              float* probabilities);
 
+// A caller's array [batch, columns, n] on the device as it lies there, strides in elements.
+enum class Element { kFloat16, kBFloat16, kFloat32, kFloat64 };
+struct CallerArray {
+  const void* data;
+  Element element;
+  int64_t strides[3];
+};
+// y[count,n] = the cells of x that `cells` counts along batch and columns.
+void gather_cells(cudaStream_t stream, const CallerArray& x, const int32_t* cells, int64_t columns, int64_t count,
+                  int64_t n, float* y);
+
+// y[places[i],:] = x[i,:] for `count` rows of n, those left out whose place is negative.
+void scatter(cudaStream_t stream, Matrix<const float> x, const int32_t* places, int64_t count, int64_t n, float* y);
+
+// out[batch, heads, columns, columns]: what attention_probabilities gave, each probability where its query and its key
+// are among batch * columns. What belongs to no pair of tokens is not written.
+struct ScatterProbabilitiesArgs {
+  const float* probabilities;
+  const int64_t* offsets;     // [num_sequences]
+  const int32_t* cu_seqlens;  // [num_sequences + 1]
+  const int32_t* key_lens;    // [num_sequences]
+  const int32_t* places;      // [num_tokens]; negative: left out
+  int64_t first_sequence;     // the row of `batch` that the first sequence is
+  int64_t num_tokens;
+  int64_t columns;
+  int64_t heads;
+  float* out;
+};
+void scatter_probabilities(cudaStream_t stream, const ScatterProbabilitiesArgs& args);
+
 // out[num_sequences, modes n], the modes side by side; equations of sentence-transformers' Pooling.
 struct PoolArgs {
   Matrix<const float> x;      // [tokens, n]

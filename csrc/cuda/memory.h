@@ -40,6 +40,8 @@ class Block {
   // At least so many bytes; what was in it is lost. What there is goes before the new is asked for: at no time are both
   // held, and where the new is refused nothing is.
   void grow(Place place, size_t bytes);
+  // What is in it is not given back.
+  void forget() { data_ = nullptr; }
 
  private:
   Place place_ = Place::kDevice;

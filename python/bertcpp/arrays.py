@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, MissingDependencyError
 
-__all__ = ["AnyArray", "FloatArray", "Int32Array", "as_array", "as_torch_tensor", "is_torch_tensor", "require_torch"]
+__all__ = [
+    "AnyArray",
+    "FloatArray",
+    "Int32Array",
+    "LentArray",
+    "as_array",
+    "as_torch_tensor",
+    "check_torch_tensor",
+    "gpu_of",
+    "is_torch_tensor",
+    "require_torch",
+]
+
+_CUDA = 2  # DLPack's number for the memory of an NVIDIA GPU
 
 Int32Array: TypeAlias = NDArray[np.int32]
 FloatArray: TypeAlias = NDArray[np.float32]
@@ -21,6 +34,36 @@ def is_torch_tensor(value: object) -> bool:
     """Whether this is a PyTorch tensor; never imports torch, which is loaded if there is a tensor."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, getattr(torch, "Tensor", ()))
+
+
+class LentArray(NamedTuple):
+    """An array that a caller lends on the model's GPU, which the host does not look into.
+
+    Attributes:
+        shape: as of a NumPy array.
+        dtype: likewise; float32 stands for bfloat16.
+        borrowed: the engine's hold on it, a `bertcpp._cuda.Borrowed`.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    borrowed: Any
+
+    @property
+    def ndim(self) -> int:
+        """How many dimensions it has."""
+        return len(self.shape)
+
+
+def gpu_of(value: object) -> int | None:
+    """Return the number of the NVIDIA GPU that an array lies on; None for anything else."""
+    if is_torch_tensor(value):
+        if not value.is_cuda:  # type: ignore[attr-defined]  # a tensor
+            return None
+    elif isinstance(value, np.ndarray) or not hasattr(value, "__dlpack_device__"):
+        return None
+    kind, number = value.__dlpack_device__()  # type: ignore[attr-defined]  # just asked for
+    return int(number) if int(kind) == _CUDA else None
 
 
 def as_torch_tensor(array: AnyArray) -> Any:
@@ -56,6 +99,8 @@ def as_array(value: Any, name: str) -> AnyArray:
     """
     if is_torch_tensor(value):
         array = _from_torch(value, name)
+    elif (gpu := gpu_of(value)) is not None:
+        raise InputError(f"{name} lies on cuda:{gpu}; copy it to the CPU first")
     elif isinstance(value, np.ndarray):
         array = value
     elif isinstance(value, (str, bytes, dict)) or hasattr(value, "keys"):
@@ -75,14 +120,25 @@ def as_array(value: Any, name: str) -> AnyArray:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _from_torch(tensor: Any, name: str) -> AnyArray:
+def check_torch_tensor(tensor: Any, name: str) -> Any:
+    """Return a tensor whose values can be read.
+
+    Raises:
+        InputError: it is sparse, or asks for gradients.
+    """
     torch = sys.modules["torch"]
-    if not tensor.is_cpu:
-        raise InputError(f"{name} lies on {tensor.device}; bertcpp computes on the CPU: pass {name}.cpu()")
     if tensor.layout is not torch.strided:
         raise InputError(f"{name} has the layout {tensor.layout}; pass {name}.to_dense()")
     if tensor.requires_grad and torch.is_grad_enabled():
         raise InputError(f"{name} asks for gradients, which bertcpp does not compute; pass {name}.detach()")
+    return tensor
+
+
+def _from_torch(tensor: Any, name: str) -> AnyArray:
+    torch = sys.modules["torch"]
+    if not tensor.is_cpu:
+        raise InputError(f"{name} lies on {tensor.device}; bertcpp computes on the CPU: pass {name}.cpu()")
+    tensor = check_torch_tensor(tensor, name)
     if tensor.dtype is torch.bfloat16:
         tensor = tensor.float()
     array: AnyArray = tensor.detach().numpy()

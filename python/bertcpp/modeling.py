@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
-from .arrays import as_array
 from .configuration import (
     AutoConfig,
     BertConfig,
@@ -188,8 +185,7 @@ class ErnieModel(_ModelWithDecoderArguments):
 
         ``task_type_ids`` must be 0.
         """
-        if task_type_ids is not None and np.any(as_array(task_type_ids, "task_type_ids")):
-            raise InputError("task_type_ids must be 0: bertcpp computes ERNIE's first task alone")
+        self._check_task_types(task_type_ids)
         return super().forward(input_ids, attention_mask, token_type_ids, position_ids, *others, **named)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import AnyArray, FloatArray, Int32Array, as_array
+from .arrays import AnyArray, FloatArray, Int32Array, LentArray, as_array
 from .errors import InputError, MaskError, SequenceTooLongError, TokenIdError
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class PackedBatch:
 
     Attributes:
         input_ids: int32 ``[T]``, or None with ``inputs_embeds``.
-        inputs_embeds: float32 ``[T, embedding_size]``, or None with ``input_ids``.
+        inputs_embeds: float32 ``[T, embedding_size]``, or None with ``input_ids``; what lies on a GPU is as it was
+            given, not packed.
         cu_seqlens: int32 ``[B + 1]``, where each row starts and the last one ends.
         position_ids: int32 ``[T]``.
         token_type_ids: int32 ``[T]``; None where all are 0 or the model has none.
@@ -70,7 +71,7 @@ class PackedBatch:
     """
 
     input_ids: Int32Array | None
-    inputs_embeds: FloatArray | None
+    inputs_embeds: FloatArray | LentArray | None
     cu_seqlens: Int32Array
     position_ids: Int32Array
     token_type_ids: Int32Array | None
@@ -173,15 +174,16 @@ class Packer:
             SequenceTooLongError: a row has more tokens than the model has positions.
         """
         ids: Int32Array | None = None
-        embeds: AnyArray | None = None
+        embeds: AnyArray | LentArray | None = None
         if input_ids is not None:
             if inputs_embeds is not None:
                 raise InputError("input_ids and inputs_embeds were both given; pass one of them")
             ids = self._check_ids(as_array(input_ids, "input_ids"))
             shape: tuple[int, int] = ids.shape
         elif inputs_embeds is not None:
-            embeds = self._check_embeds(as_array(inputs_embeds, "inputs_embeds"))
-            shape = embeds.shape[:2]
+            lent = isinstance(inputs_embeds, LentArray)
+            embeds = self._check_embeds(inputs_embeds if lent else as_array(inputs_embeds, "inputs_embeds"))
+            shape = embeds.shape[0], embeds.shape[1]
         else:
             raise InputError("neither input_ids nor inputs_embeds was given; pass one of them")
         types = None if token_type_ids is None else self._check_types(as_array(token_type_ids, "token_type_ids"), shape)
@@ -205,7 +207,7 @@ class Packer:
         ids: Int32Array | None,
         types: Int32Array | None,
         positions: Int32Array,
-        embeds: AnyArray | None,
+        embeds: AnyArray | LentArray | None,
     ) -> PackedBatch:
         """Every token is kept: packing is flattening."""
         batch, length = shape
@@ -213,7 +215,7 @@ class Packer:
             positions = np.tile(positions, batch)
         return PackedBatch(
             input_ids=None if ids is None else ids.reshape(-1),
-            inputs_embeds=None if embeds is None else _float32(embeds.reshape(batch * length, -1)),
+            inputs_embeds=_packed_floats(embeds),
             cu_seqlens=np.arange(0, batch * length + 1, length, dtype=np.int32),
             position_ids=positions.reshape(-1),
             token_type_ids=None if types is None else types.reshape(-1),
@@ -230,7 +232,7 @@ class Packer:
         ids: Int32Array | None,
         types: Int32Array | None,
         positions: Int32Array,
-        embeds: AnyArray | None,
+        embeds: AnyArray | LentArray | None,
         keep_first: bool,
     ) -> PackedBatch:
         """Only the tokens that the mask keeps, row after row."""
@@ -262,7 +264,7 @@ class Packer:
             )
         return PackedBatch(
             input_ids=None if ids is None else ids.reshape(-1)[cells],
-            inputs_embeds=None if embeds is None else _float32(embeds.reshape(batch * length, -1)[cells]),
+            inputs_embeds=_packed_floats(embeds, cells),
             cu_seqlens=cu_seqlens,
             position_ids=positions[columns] if positions.ndim == 1 else positions.reshape(-1)[cells],
             token_type_ids=None if types is None else types.reshape(-1)[cells],
@@ -289,7 +291,7 @@ class Packer:
         # Always a copy: another thread may change the caller's array while the engine reads.
         return ids.astype(np.int32, order="C")
 
-    def _check_embeds(self, embeds: AnyArray) -> AnyArray:
+    def _check_embeds(self, embeds: AnyArray | LentArray) -> AnyArray | LentArray:
         width = self.limits.embedding_size
         if embeds.ndim != 3 or embeds.shape[2] != width:
             raise InputError(f"inputs_embeds must have the shape [batch, sequence, {width}], not {list(embeds.shape)}")
@@ -411,5 +413,9 @@ def _kept(mask: AnyArray, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
     return kept
 
 
-def _float32(array: AnyArray) -> FloatArray:
-    return np.ascontiguousarray(array, dtype=np.float32)
+def _packed_floats(embeds: AnyArray | LentArray | None, cells: AnyArray | None = None) -> FloatArray | LentArray | None:
+    """The rows of the tokens; the engine packs what lies on a GPU itself."""
+    if embeds is None or isinstance(embeds, LentArray):
+        return embeds
+    rows = embeds.reshape(-1, embeds.shape[2])
+    return np.ascontiguousarray(rows if cells is None else rows[cells], dtype=np.float32)

@@ -13,6 +13,7 @@ from .arguments import checked_threads
 from .arrays import as_torch_tensor, is_torch_tensor
 from .configuration import AutoConfig, PretrainedConfig
 from .errors import InputError, UnknownArchitectureError
+from .gpu_arrays import GpuCaller, host_array
 from .outputs import BaseModelOutput, ModelOutput
 from .packed_weights import target_for
 from .packing import Packer
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from . import _core
     from .packing import InputLimits, PackedBatch
 
-__all__ = ["EnginePass", "PreTrainedModel"]
+__all__ = ["INPUTS", "EnginePass", "PreTrainedModel"]
 
+# The arrays of a call, in the order of `Packer.pack`.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 # Arguments of transformers' from_pretrained that say how PyTorch should load and compute: they change nothing here.
 _WITHOUT_EFFECT = frozenset({"attn_implementation", "low_cpu_mem_usage", "trust_remote_code", "weights_only"})
 
@@ -37,7 +40,7 @@ class PreTrainedModel:
 
     Models compute on the CPU or on a GPU (see docs/cuda.md), return float32, and are safe to call from any number of
     threads at once. NumPy arrays and nested lists in give NumPy arrays out; if any input is a PyTorch tensor, tensors
-    come out. Pickling a model keeps where its checkpoint lies, not the weights.
+    come out, on the GPU if it lies on the model's. Pickling a model keeps where its checkpoint lies, not the weights.
     """
 
     config_class: ClassVar[type[PretrainedConfig]] = PretrainedConfig
@@ -333,8 +336,10 @@ class PreTrainedModel:
     ) -> Any:
         """Pack, call the engine once, and restore what was packed."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        done = self._call_engine(inputs, output_attentions, output_hidden_states, keep_first=self._has_pooler)
-        fields = {"last_hidden_state": done.wrap(done.batch.pad(done.answer["last_hidden_state"]))}
+        done = self._call_engine(
+            inputs, output_attentions, output_hidden_states, keep_first=self._has_pooler, stay_on_gpu=True
+        )
+        fields = {"last_hidden_state": done.states(done.answer["last_hidden_state"])}
         if self._has_pooler:
             fields["pooler_output"] = done.wrap(done.answer["pooler_output"])
         fields |= self._layers(done, fields["last_hidden_state"])
@@ -346,54 +351,79 @@ class PreTrainedModel:
 
     def _call_engine(
         self,
-        inputs: tuple[Any, Any, Any, Any, Any],
+        inputs: tuple[Any, ...],
         output_attentions: bool | None,
         output_hidden_states: bool | None,
         *,
         keep_first: bool,
+        stay_on_gpu: bool = False,
     ) -> EnginePass:
-        """Pack `inputs`, in the order of `Packer.pack`, and call the engine once.
+        """Pack `inputs`, in the order of `INPUTS`, and call the engine once.
 
-        ``keep_first``: a row's first token is wanted even if it is masked.
+        ``keep_first``: a row's first token is wanted even if it is masked. ``stay_on_gpu``: where the caller's arrays
+        lie on the model's GPU, the answers are padded there.
         """
-        config = self.config
+        config, core = self.config, self._core
         attentions = bool(config.output_attentions if output_attentions is None else output_attentions)
         hidden_states = bool(config.output_hidden_states if output_hidden_states is None else output_hidden_states)
+        named = dict(zip(INPUTS, inputs, strict=True))
+        caller = GpuCaller.of(named, core)
+        if caller is None:
+            wrap = as_torch_tensor if any(map(is_torch_tensor, inputs)) else _unchanged
+        else:
+            inputs, wrap = caller.taken(named, lend=stay_on_gpu), caller.given
         batch = self._packer.pack(*inputs, keep_first=keep_first)
-        answer = self._core.forward(
-            batch.input_ids,
-            batch.cu_seqlens,
-            batch.position_ids,
-            batch.token_type_ids,
-            inputs_embeds=batch.inputs_embeds,
-            key_lens=batch.key_lens,
-            columns=batch.columns,
-            output_hidden_states=hidden_states,
-            output_attentions=attentions,
-            pooler=self._has_pooler,
-            num_threads=self._num_threads or 0,
-        )
-        return EnginePass(batch, answer, as_torch_tensor if any(map(is_torch_tensor, inputs)) else _unchanged)
+        arguments = (batch.input_ids, batch.cu_seqlens, batch.position_ids, batch.token_type_ids)
+        options: dict[str, Any] = {
+            "key_lens": batch.key_lens,
+            "columns": batch.columns,
+            "output_hidden_states": hidden_states,
+            "output_attentions": attentions,
+            "pooler": self._has_pooler,
+        }
+        if caller is not None and stay_on_gpu:
+            return EnginePass(batch, caller.forward(batch, arguments, options), wrap, True)
+        options |= {"inputs_embeds": batch.inputs_embeds, "num_threads": self._num_threads or 0}
+        return EnginePass(batch, core.forward(*arguments, **options), wrap, False)
+
+    def _check_task_types(self, task_type_ids: Any) -> None:
+        """Refuse ERNIE's other tasks."""
+        if task_type_ids is not None and np.any(host_array(task_type_ids, "task_type_ids", self._core)):
+            raise InputError("task_type_ids must be 0: bertcpp computes ERNIE's first task alone")
 
     def _layers(self, done: EnginePass, last: Any = None) -> dict[str, Any]:
         """The hidden states and attentions that were asked for, padded; `last` is the padded last hidden state."""
         fields = {}
         if done.answer["hidden_states"] is not None:
             *before, final = done.answer["hidden_states"]
-            padded = tuple(done.wrap(done.batch.pad(layer)) for layer in before)
-            fields["hidden_states"] = (*padded, done.wrap(done.batch.pad(final)) if last is None else last)
+            fields["hidden_states"] = (*map(done.states, before), done.states(final) if last is None else last)
         if done.answer["attentions"] is not None:
-            blocks = done.answer["attentions"]
-            fields["attentions"] = tuple(done.wrap(done.batch.pad_attentions(layer)) for layer in blocks)
+            fields["attentions"] = tuple(map(done.attentions, done.answer["attentions"]))
         return fields
 
 
 class EnginePass(NamedTuple):
-    """One call of the engine: what it was given, what it answered, and what makes the caller's kind of arrays."""
+    """One call of the engine.
+
+    Attributes:
+        batch: what it was given.
+        answer: what it answered.
+        wrap: makes the caller's kind of arrays.
+        padded: the answer is padded already, on the GPU.
+    """
 
     batch: PackedBatch
     answer: dict[str, Any]
     wrap: Callable[[Any], Any]
+    padded: bool
+
+    def states(self, layer: Any) -> Any:
+        """Return hidden states of the answer padded, as the caller's kind of array."""
+        return self.wrap(layer if self.padded else self.batch.pad(layer))
+
+    def attentions(self, layer: Any) -> Any:
+        """Return a layer's attention of the answer padded, as the caller's kind of array."""
+        return self.wrap(layer if self.padded else self.batch.pad_attentions(layer))
 
 
 def _load(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .arrays import as_array
+from .arrays import as_array, gpu_of
 from .errors import InputError
 from .outputs import (
     BertForPreTrainingOutput,
@@ -114,7 +114,7 @@ class MultipleChoiceModel(TaskModel):
             value = given.get(name)
             if value is None:
                 continue
-            shape = as_array(value, name).shape
+            shape = tuple(value.shape) if gpu_of(value) is not None else as_array(value, name).shape
             if len(shape) != dimensions:
                 raise InputError(
                     f"{name} has the shape {list(shape)}, but choices take {dimensions} dimensions: batch, choices, "

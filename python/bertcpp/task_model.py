@@ -11,9 +11,10 @@ from .arguments import checked_threads
 from .arrays import as_array
 from .configuration import AutoConfig
 from .errors import InputError, SequenceTooLongError, UnknownArchitectureError
+from .gpu_arrays import host_array
 from .head_layers import load_heads
 from .packing import packed_positions
-from .pretrained_model import EnginePass, PreTrainedModel
+from .pretrained_model import INPUTS, EnginePass, PreTrainedModel
 from .recurrent_layers import FIELDS
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskModel"]
 
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 _DECODERS = ("encoder_hidden_states", "encoder_attention_mask")
 _BERT_LIKE = frozenset({"bert", "ernie"})
 _ROBERTA_LIKE = frozenset({"roberta", "xlm-roberta", "camembert", "data2vec-text"})
@@ -249,11 +249,9 @@ class TaskModel(PreTrainedModel):
         for name in ("head_mask", *_DECODERS):
             if given.get(name) is not None:
                 raise InputError(f"{name} is not supported: bertcpp runs encoders whole; leave it out")
-        if given.get("task_type_ids") is not None and np.any(as_array(given["task_type_ids"], "task_type_ids")):
-            raise InputError("task_type_ids must be 0: bertcpp computes ERNIE's first task alone")
-        ids, mask, types, places, embeds = (given.get(name) for name in _INPUTS)
+        self._check_task_types(given.get("task_type_ids"))
         done = self._call_engine(
-            (ids, mask, types, places, embeds),
+            tuple(given.get(name) for name in INPUTS),
             given.get("output_attentions"),
             given.get("output_hidden_states"),
             keep_first=any(head.reads == "first" for head in self._heads),
@@ -283,7 +281,7 @@ class TaskModel(PreTrainedModel):
         """A head's answer for each token, or ``[P, width]`` for those at `positions`."""
         if positions is None:
             return self._of_tokens(head, done)
-        places = _padded_tokens(positions, done)
+        places = _padded_tokens(positions, done, self._core)
         return head.of_rows(done.answer["last_hidden_state"][places], self._num_threads or 0)
 
 
@@ -332,11 +330,11 @@ def _forward(cls: type[TaskModel]) -> Callable[..., Any]:
     return forward
 
 
-def _padded_tokens(positions: Any, done: EnginePass) -> NDArray[np.intp]:
+def _padded_tokens(positions: Any, done: EnginePass, core: Any) -> NDArray[np.intp]:
     """Where among the packed tokens `positions` of the padded array are."""
     batch, length = done.batch.shape
     if isinstance(positions, tuple) and len(positions) == 2:
-        rows, columns = (as_array(part, "positions") for part in positions)
+        rows, columns = (host_array(part, "positions", core) for part in positions)
         if (
             rows.ndim != 1
             or rows.shape != columns.shape
@@ -345,7 +343,7 @@ def _padded_tokens(positions: Any, done: EnginePass) -> NDArray[np.intp]:
         ):
             raise InputError("positions must be a pair of equally long arrays of integers: the rows and the columns")
     else:
-        chosen = as_array(positions, "positions")
+        chosen = host_array(positions, "positions", core)
         if chosen.dtype != np.bool_ or chosen.shape != (batch, length):
             raise InputError(
                 f"positions must be booleans of the shape {[batch, length]}, as input_ids == mask_token_id, or a pair "

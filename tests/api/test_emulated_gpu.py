@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from bertcpp import devices
+from bertcpp.arrays import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "cuda"))
 
+import lending  # noqa: E402
+import test_cuda_arrays  # noqa: E402
 import test_cuda_engine  # noqa: E402
 import test_cuda_models  # noqa: E402
 
@@ -67,6 +71,73 @@ MODEL_TESTS: list[Callable[..., None]] = [
 @pytest.mark.parametrize("test", MODEL_TESTS, ids=lambda test: test.__name__)
 def test_classes_for_users(test: Callable[..., None], gpu: devices.Device, seed: int, tmp_path: Path) -> None:
     test(gpu, test_cuda_models.reference.save(test_cuda_models.reference.random_model("bert", seed), tmp_path))
+
+
+@pytest.mark.parametrize("mask", test_cuda_arrays.MASKS)
+def test_arrays_that_lie_there(gpu: devices.Device, mask: str, seed: int, tmp_path: Path) -> None:
+    for family in ("bert", "mpnet"):
+        test_cuda_arrays.test_the_same_as_on_the_host(lending.Emulated, family, mask, seed, tmp_path / family)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_embeddings_that_lie_there(
+    gpu: devices.Device, dtype: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_cuda_arrays.test_embeddings_stay_there(lending.Emulated, dtype, seed, tmp_path, monkeypatch)
+
+
+ARRAY_TESTS: list[Callable[..., None]] = [
+    test_cuda_arrays.test_arrays_of_any_layout,
+    test_cuda_arrays.test_results_outlive_the_model,
+    test_cuda_arrays.test_task_models,
+    test_cuda_arrays.test_what_does_not_fit_is_named,
+    test_cuda_arrays.test_the_engines_arrays,
+]
+
+
+@pytest.mark.parametrize("test", ARRAY_TESTS, ids=lambda test: test.__name__)
+def test_arrays_of_another_library(test: Callable[..., None], gpu: devices.Device, seed: int, tmp_path: Path) -> None:
+    test(lending.Emulated, seed, tmp_path)
+
+
+def test_the_protocol_is_kept(gpu: devices.Device, seed: int, tmp_path: Path) -> None:
+    """The lender is told the engine's stream; what is no array of this GPU is refused, and given back."""
+    model = test_cuda_arrays.load("bert", seed, tmp_path)
+    ids = lending.Emulated.lend([[7, 8, 9]])
+    states = model(ids).last_hidden_state
+    assert ids.streams == [model._core.stream]
+    assert isinstance(states, lending.EmulatedArray)
+    with pytest.raises(devices.InputError, match="input_ids lies on cuda:3, but the model computes on cuda:0"):
+        model(lending.EmulatedArray(np.array([[7]]), index=3))
+    with pytest.raises(devices.InputError, match=r"attention_mask must be an array of integers.*code 5 of 64 bits"):
+        model(ids, lending.EmulatedArray(np.ones((1, 3)), code=5))
+    with pytest.raises(devices.InputError, match="is not on cuda:0"):
+        model._core.borrow(np.ones(3).__dlpack__(), "input_ids")
+    capsule = ids.__dlpack__()
+    assert model._core.fetch(model._core.borrow(capsule, "input_ids")).tolist() == [[7, 8, 9]]
+    with pytest.raises(devices.InputError, match="taken before"):
+        model._core.borrow(capsule, "input_ids")
+    empty = lending.EmulatedArray(np.ones((0, 3)))
+    assert model._core.fetch(model._core.borrow(empty.__dlpack__(), "input_ids")).shape == (0, 3)
+    backwards = lending.EmulatedArray(np.arange(6).reshape(2, 3)[::-1, ::-2])
+    assert model._core.fetch(model._core.borrow(backwards.__dlpack__(), "input_ids")).tolist() == [[5, 3], [2, 0]]
+
+
+def test_what_only_the_host_reads_may_not_lie_there() -> None:
+    with pytest.raises(devices.InputError, match="positions lies on cuda:1; copy it to the CPU first"):
+        as_array(lending.EmulatedArray(np.ones(3), index=1), "positions")
+
+
+def test_a_library_without_a_function_for_it(gpu: devices.Device, seed: int, tmp_path: Path) -> None:
+    """It gets the engine's arrays, which any library takes."""
+
+    class Bare:
+        def __init__(self, array: lending.EmulatedArray) -> None:
+            self.__dlpack_device__, self.__dlpack__ = array.__dlpack_device__, array.__dlpack__
+
+    states = test_cuda_arrays.load("bert", seed, tmp_path)(Bare(lending.Emulated.lend([[7, 8, 9]]))).last_hidden_state
+    assert states.shape == (1, 3, 32)
+    assert lending.Emulated.from_dlpack(states).shape == (1, 3, 32)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -111,7 +111,7 @@ def test_cuda_on_an_emulated_gpu(cases: list[Path], seed: int) -> None:
     for what in ("map", "norms", "attention", "encoders"):
         for dtype in ("float32", "float16", "bfloat16"):
             assert f"cuda {dtype} {what}: ok" in printed
-    for what in ("conversions", "float32 pool", "alone", "memory"):
+    for what in ("conversions", "float32 pool", "alone", "padded", "memory"):
         assert f"cuda {what}: ok" in printed
 
 

@@ -4,14 +4,19 @@
 //
 // cuda_check [--seed N] FILE...
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "cuda/array.h"
+#include "cuda/batch.h"
 #include "cuda/encoder.h"
 #include "cuda_cases.h"
 #include "encoder_case.h"
@@ -142,6 +147,46 @@ void check_memory(const std::string& path) {
   CHECK_THROWS(cuda::Encoder(config, read_weights(file), cuda::Compute::kFloat32, 1), DeviceError, "no GPU 1");
 }
 
+// Padded rows that stay on the device, with holes: what is packed, where each token is, and zeros elsewhere. Nothing
+// but the inputs is copied, and the memory goes with its last owner.
+void check_padded(const std::string& path) {
+  const CaseFile file(path);
+  const EncoderConfig config = read_config(file);
+  const EncoderBatch batch = read_batch(file);
+  const size_t at_first = emulated::memory_in_use();
+  auto encoder = std::make_unique<cuda::Encoder>(config, read_weights(file), cuda::Compute::kFloat16, 0);
+  const auto hidden = static_cast<size_t>(config.hidden_size);
+  std::vector<float> packed(static_cast<size_t>(batch.num_tokens) * hidden);
+  EncoderOutputs outputs;
+  outputs.last_hidden_state = packed.data();
+  encoder->forward(batch, outputs);
+  const int64_t columns = 2 * batch.num_tokens;
+  std::vector<int32_t> cells;
+  std::vector<float> expected(static_cast<size_t>(batch.num_sequences * columns) * hidden);
+  for (int64_t b = 0; b < batch.num_sequences; ++b) {
+    const int64_t begin = batch.cu_seqlens[b];
+    const int64_t length = batch.cu_seqlens[b + 1] - begin;
+    for (int64_t i = 0; i < length; ++i) {
+      cells.push_back(static_cast<int32_t>(b * columns + 2 * i));
+      if (batch.key_lens != nullptr && i >= batch.key_lens[b]) continue;
+      const auto row = static_cast<size_t>(begin + i) * hidden;
+      std::copy_n(packed.begin() + static_cast<std::ptrdiff_t>(row), hidden,
+                  expected.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(cells.back()) * hidden));
+    }
+  }
+  auto padded =
+      std::make_unique<cuda::Array>(0, std::vector<int64_t>{batch.num_sequences, columns, config.hidden_size});
+  outputs.last_hidden_state = padded->data();
+  const long copies = emulated::counts().copies;
+  encoder->forward(batch, outputs, {columns, cells.data(), {}});
+  CHECK(emulated::counts().copies == copies + 1, "%s: results are copied", path.c_str());
+  encoder.reset();
+  CHECK(emulated::memory_in_use() == at_first + padded->nbytes(), "%s: results go with the model", path.c_str());
+  CHECK(std::memcmp(padded->data(), expected.data(), padded->nbytes()) == 0, "%s: padded otherwise", path.c_str());
+  padded.reset();
+  CHECK(emulated::memory_in_use() == at_first, "%s: an array's memory is kept", path.c_str());
+}
+
 void check_encoders(const std::vector<std::string>& paths) {
   const auto guarded = [](const std::string& path, auto run) {
     try {
@@ -162,6 +207,9 @@ void check_encoders(const std::vector<std::string>& paths) {
   const int before = failures();
   guarded(paths.front(), [&] { check_alone_on_gpu(paths.front()); });
   report("alone", before);
+  const int before_padded = failures();
+  for (const std::string& path : paths) guarded(path, [&] { check_padded(path); });
+  report("padded", before_padded);
   const int before_memory = failures();
   guarded(paths.front(), [&] { check_memory(paths.front()); });
   report("memory", before_memory);
