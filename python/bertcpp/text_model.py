@@ -160,12 +160,10 @@ class TextModel:
         """Return the model: it only ever infers."""
         return self
 
-    def _checked_length(self, value: Any) -> int:
+    def _checked_length(self, value: Any, name: str = "max_seq_length") -> int:
         largest = self._packer.max_length
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= largest:
-            raise ValueError(
-                f"max_seq_length must be an integer from 1 to {largest}, this encoder's limit, got {value!r}"
-            )
+            raise ValueError(f"{name} must be an integer from 1 to {largest}, this encoder's limit, got {value!r}")
         return int(value)
 
     def _call(

@@ -255,7 +255,7 @@ MISTAKES = [
     (1, ["embed", "--file", "."], "Is a directory"),
     (1, ["embed", "--output", "no-such-folder/out.npy", "a"], "No such file or directory"),
     (1, ["embed", "--prompt-name", "nope", "a"], "prompt_name 'nope' is none of the prompts"),
-    (1, ["embed", "--max-length", "100000", "a"], "max_seq_length must be an integer from 1 to 64"),
+    (1, ["embed", "--max-length", "100000", "a"], "--max-length must be an integer from 1 to 64"),
     (1, ["info", "no/such/model/here"], "no/such/model/here"),
 ]
 

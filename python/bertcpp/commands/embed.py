@@ -85,8 +85,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
     model = SentenceTransformer(
         arguments.model, on_overflow=arguments.on_overflow, **options.model_arguments(arguments)
     )
-    if arguments.max_length is not None:
-        model.max_seq_length = arguments.max_length
+    options.set_limit(model, arguments)
     pending: deque[Record] = deque()
     texts = _texts(options.input_records(arguments), pending)
     keywords = {

@@ -33,6 +33,7 @@ __all__ = [
     "opened_text",
     "output_format",
     "positive",
+    "set_limit",
     "show_progress",
     "style_of_output",
 ]
@@ -134,6 +135,16 @@ def limit_of(task: Any, arguments: argparse.Namespace) -> int | None:
     """Return how many tokens a text may have: what --max-length says, the tokenizer, or the model's positions."""
     limits = [getattr(arguments, "max_length", None), task.tokenizer.model_max_length, task._max_length]
     return min((int(limit) for limit in limits if limit is not None), default=None)
+
+
+def set_limit(model: Any, arguments: argparse.Namespace) -> None:
+    """Let a model cut texts to --max-length, where that is given.
+
+    Raises:
+        ValueError: it is more than the model has positions for.
+    """
+    if arguments.max_length is not None:
+        model.max_seq_length = model._checked_length(arguments.max_length, "--max-length")
 
 
 def add_input(parser: argparse.ArgumentParser, what: str = "text", columns: bool = True) -> Any:

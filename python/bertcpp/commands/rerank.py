@@ -78,8 +78,7 @@ def _scored(arguments: argparse.Namespace) -> Iterator[tuple[Record, float]]:
             f"{arguments.model} gives {model.num_labels} scores a pair, which is no order; take a model with one "
             "label, or bertcpp classify with --pair-column"
         )
-    if arguments.max_length is not None:
-        model.max_length = arguments.max_length
+    options.set_limit(model, arguments)
     keywords = {
         "activation_fn": _FUNCTIONS.get(arguments.function),
         "batch_size": arguments.batch_size,

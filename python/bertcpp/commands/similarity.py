@@ -79,8 +79,7 @@ def _model(arguments: argparse.Namespace) -> SentenceTransformer:
         similarity_fn_name=arguments.metric,
         **options.model_arguments(arguments),
     )
-    if arguments.max_length is not None:
-        model.max_seq_length = arguments.max_length
+    options.set_limit(model, arguments)
     return model
 
 
