@@ -347,7 +347,7 @@ CASES: list[Case] = [
         truncation=True,
         tokenize_kwargs={"truncation": True},
     ),
-    ask("an unknown tokenizer option", "feature-extraction", "tokenize_kwargs has", "a", tokenize_kwargs={"trim": 1}),
+    ask("an unknown tokenizer option", "feature-extraction", "holds 'trim'", "a", tokenize_kwargs={"trim": 1}),
     ask("other tensors", "feature-extraction", "return_tensors='tf' is not known", "a", return_tensors="tf"),
     ask("one text for many", "sentence-similarity", "must be a list of strings", "a", "b", error=InputTypeError),
     ask("nothing to compare", "sentence-similarity", "'source_sentence'", "a", error=InputTypeError),

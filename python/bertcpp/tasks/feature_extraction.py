@@ -11,8 +11,7 @@ from ..batch_encoding import require_tensor_type
 from ..errors import InputError, MissingDependencyError
 from ..packing import packed_positions
 from ..pretrained_model import PreTrainedModel
-from .task import Batch, Task
-from .text_classification import TOKENIZER_OPTIONS
+from .task import Batch, Task, checked_tokenizer_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,14 +62,11 @@ class FeatureExtraction(Task):
 
     def _settings(self, options: dict[str, Any]) -> _Settings:
         chosen = super()._settings(options)
-        more = dict(chosen.get("tokenize_kwargs") or {})
+        more = checked_tokenizer_options(self.task, "tokenize_kwargs", chosen.get("tokenize_kwargs"))
         if chosen.get("truncation") is not None:
             if "truncation" in more:
                 raise InputError("truncation was given twice, by name and in tokenize_kwargs")
             more["truncation"] = chosen["truncation"]
-        unknown = sorted(set(more) - TOKENIZER_OPTIONS)
-        if unknown:
-            raise InputError(f"tokenize_kwargs has {unknown}; it may have {', '.join(sorted(TOKENIZER_OPTIONS))}")
         tensors = chosen.get("return_tensors")
         tensors = "pt" if tensors is True else tensors
         return _Settings(require_tensor_type(tensors) if tensors else None, more)

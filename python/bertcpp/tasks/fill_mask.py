@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import checked_options
 from ..errors import InputError
 from ..sequence_building import whole_number
 from .scores import softmax
-from .task import Batch, Task, shown
+from .task import Batch, Task, checked_tokenizer_options, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,22 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["FillMask"]
 
 logger = logging.getLogger(__name__)
-
-
-# Options of a tokenizer's call that change which tokens there are, or nothing; others change what comes back.
-_TOKENIZER_OPTIONS = frozenset(
-    {
-        "add_special_tokens",
-        "max_length",
-        "pad_to_multiple_of",
-        "padding",
-        "padding_side",
-        "split_special_tokens",
-        "stride",
-        "truncation",
-        "verbose",
-    }
-)
 
 
 class _Settings(NamedTuple):
@@ -84,12 +67,7 @@ class FillMask(Task):
         chosen = super()._settings(options)
         top_k = 5 if chosen.get("top_k") is None else whole_number("top_k", chosen["top_k"], 1)
         targets = chosen.get("targets")
-        more = checked_options("tokenizer_kwargs", chosen.get("tokenizer_kwargs"))
-        if unknown := sorted(more.keys() - _TOKENIZER_OPTIONS):
-            raise InputError(
-                f"tokenizer_kwargs holds {', '.join(map(repr, unknown))}, which fill-mask has no use for; it takes "
-                f"{', '.join(sorted(_TOKENIZER_OPTIONS))}"
-            )
+        more = checked_tokenizer_options(self.task, "tokenizer_kwargs", chosen.get("tokenizer_kwargs"))
         return _Settings(top_k, None if targets is None else self._target_ids(targets), more)
 
     def _target_ids(self, targets: Any) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import _core
-from ..arguments import checked_threads
+from ..arguments import checked_options, checked_threads
 from ..batching import CHUNK_TEXTS, Tokens, chunks, splits, token_budget
 from ..errors import InputError, InputTypeError, SequenceTooLongError
 from ..pretrained_model import PreTrainedModel
@@ -25,7 +25,23 @@ if TYPE_CHECKING:
 
     from ..tokenization import PreTrainedTokenizer
 
-__all__ = ["Answers", "Batch", "Task", "name_of_choice", "shown"]
+__all__ = ["Answers", "Batch", "Task", "checked_tokenizer_options", "name_of_choice", "shown"]
+
+# Options of a tokenizer's call that change which tokens there are, or nothing; others change what comes back.
+_TOKENIZER_OPTIONS = frozenset(
+    {
+        "add_special_tokens",
+        "max_length",
+        "pad_to_multiple_of",
+        "padding",
+        "padding_side",
+        "return_token_type_ids",
+        "split_special_tokens",
+        "stride",
+        "truncation",
+        "verbose",
+    }
+)
 
 
 class Batch(NamedTuple):
@@ -273,7 +289,7 @@ class Task:
             cut = options.get("truncation")
             if cut in (None, False, True, "longest_first", "do_not_truncate"):
                 return self._packed_ids(items, pairs[0], self._cut_length(cut, options.get("max_length")))
-        options = {name: value for name, value in options.items() if name != "padding"}
+        options = {name: value for name, value in options.items() if name not in ("padding", "return_token_type_ids")}
         encoded = self.tokenizer(items, return_attention_mask=False, return_token_type_ids=self._takes_types, **options)
         return self._packed(encoded["input_ids"], encoded.get("token_type_ids"))
 
@@ -325,6 +341,26 @@ def _rows(inputs: Any) -> Iterable[Any]:
     if isinstance(inputs, Iterable):
         return inputs
     return (inputs[place] for place in range(len(inputs)))
+
+
+def checked_tokenizer_options(task: str, name: str, value: Any) -> dict[str, Any]:
+    """Return a copy of the options for the tokenizer that a task is given.
+
+    Args:
+        task: its name, for messages.
+        name: the argument's, likewise.
+        value: a dictionary, or None for no options.
+
+    Raises:
+        InputError: they are no dictionary, or change what the tokenizer gives back.
+    """
+    options = checked_options(name, value)
+    if unknown := sorted(options.keys() - _TOKENIZER_OPTIONS):
+        raise InputError(
+            f"{name} holds {', '.join(map(repr, unknown))}, which {task} has no use for; it takes "
+            f"{', '.join(sorted(_TOKENIZER_OPTIONS))}"
+        )
+    return options
 
 
 def name_of_choice(name: str, value: Any, allowed: Sequence[str]) -> str:

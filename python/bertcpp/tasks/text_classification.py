@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["TOKENIZER_OPTIONS", "TextClassification"]
+__all__ = ["TextClassification"]
 
-# What the tokenizer is given as it is.
-TOKENIZER_OPTIONS = frozenset(
+# Options by name that the tokenizer is given as they are.
+_TOKENIZER_OPTIONS = frozenset(
     {"add_special_tokens", "max_length", "padding", "return_token_type_ids", "split_special_tokens", "truncation"}
 )
 _FUNCTIONS = ("default", "sigmoid", "softmax", "none")
@@ -71,7 +71,7 @@ class TextClassification(TextClassifier):
     task = "text-classification"
     head = "ForSequenceClassification"
     loader = "AutoModelForSequenceClassification"
-    options = frozenset({"top_k", "function_to_apply", "return_all_scores"}) | TOKENIZER_OPTIONS | OVERFLOW_OPTIONS
+    options = frozenset({"top_k", "function_to_apply", "return_all_scores"}) | _TOKENIZER_OPTIONS | OVERFLOW_OPTIONS
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Classify; see the class, and `Task.__call__`."""
@@ -98,13 +98,13 @@ class TextClassification(TextClassifier):
             top_k=top_k if ranked else None,
             best_alone=not ranked and not all_scores,
             as_ranked=ranked,
-            tokenizer={name: value for name, value in chosen.items() if name in TOKENIZER_OPTIONS},
+            tokenizer={name: value for name, value in chosen.items() if name in _TOKENIZER_OPTIONS},
             overflow=self._overflow(chosen),
         )
 
     def _overflow(self, chosen: Mapping[str, Any]) -> Overflow | None:
         overflow = super()._overflow(chosen)
-        beside = TOKENIZER_OPTIONS - {"max_length", "padding"}
+        beside = _TOKENIZER_OPTIONS - {"max_length", "padding"}
         given = sorted(name for name in beside if chosen.get(name) is not None)
         if overflow is not None and given:
             raise InputError(f"on_overflow says how texts become tokens; leave out {', '.join(given)}")
