@@ -29,23 +29,10 @@ __all__ = [
     "why_no_gpu",
 ]
 
+# What products are computed in, and the other names that PyTorch has for them.
 PROCESSOR_DTYPES = ("float32", "bfloat16", "int8")
-# What products are computed in, by the names that users and PyTorch give.
-_CPU_DTYPES = {
-    "float32": "float32",
-    "float": "float32",
-    "bfloat16": "bfloat16",
-    "int8": "int8",
-    "qint8": "int8",
-}
-_GPU_DTYPES = {
-    "float32": "float32",
-    "float": "float32",
-    "tf32": "tf32",
-    "float16": "float16",
-    "half": "float16",
-    "bfloat16": "bfloat16",
-}
+_GPU_DTYPES = ("float32", "tf32", "float16", "bfloat16")
+_OTHER_NAMES = {"float": "float32", "half": "float16", "qint8": "int8"}
 # The instruction sets that have instructions for products of other dtypes than float32.
 _MULTIPLIED_BY = {
     "bfloat16": ("amx", "avx512_bf16"),
@@ -98,21 +85,21 @@ def target(device: Any = None, dtype: Any = None, now: Target | None = None) -> 
     """
     now = now or Target()
     place = now.device if device is None else resolve(device)
-    known = _CPU_DTYPES if place.type == "cpu" else _GPU_DTYPES
     if dtype is None:
         name = now.dtype
     elif str(dtype) == "auto":
         name = _fastest() if place.type == "cpu" else now.dtype
     else:
         name = getattr(dtype, "__name__", None) or str(dtype).removeprefix("torch.")
-    if name in known:
-        return Target(place, known[name])
+    name = _OTHER_NAMES.get(name, name)
+    if name in (PROCESSOR_DTYPES if place.type == "cpu" else _GPU_DTYPES):
+        return Target(place, name)
     if place.type == "cpu":
         raise InputError(
             f"dtype is {dtype or name!r}, but bertcpp computes in float32, bfloat16 or int8 on the processor, whatever "
             'the weights are stored in; pass one of these, "auto" or None'
         )
-    raise InputError(f"dtype is {dtype or name!r}, but GPUs compute in {', '.join(dict.fromkeys(known.values()))}")
+    raise InputError(f"dtype is {dtype or name!r}, but GPUs compute in {', '.join(_GPU_DTYPES)}")
 
 
 def _fastest() -> str:
