@@ -1,11 +1,14 @@
 """bertcpp against other engines on the same batches of token ids, with equal threads, in one run.
 
-python -m bench.compare [--models bert-base minilm] [--engines ...] [--threads N] [--rounds N] [--json results.json]
+python -m bench.compare [--models bert-base minilm] [--dtype int8] [--engines ...] [--threads N] [--json results.json]
+
+Whatever the dtype, results are compared with PyTorch's in float32, or with bertcpp's where PyTorch is not installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -34,8 +37,12 @@ def parser() -> argparse.ArgumentParser:
                            f"also {', '.join(OPTIONAL)}")  # fmt: skip
     arguments.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "int8"],
                            help="of bertcpp and of the peers that have it")  # fmt: skip
-    arguments.add_argument("--rounds", type=int, default=12, help="turns of each engine on each shape (default: 12)")
+    arguments.add_argument("--rounds", type=int, default=10, help="turns of each engine on each shape (default: 10)")
     arguments.add_argument("--seconds", type=float, default=0.5, help="of a turn, about (default: 0.5)")
+    arguments.add_argument(
+        "--patience", type=float, default=75, metavar="SECONDS",
+        help="begin no further round of a shape after so long, once three are done (default: 75)",
+    )  # fmt: skip
     return arguments
 
 
@@ -62,15 +69,39 @@ def installed_engines(wanted: list[str] | None, dtype: str) -> list[str]:
 
 
 def print_shape(name: str, result: dict[str, Any]) -> None:
-    print(f"  {name} ({result['useful_gflop']:.2f} GFLOP)")
+    print(f"  {name} ({result['useful_gflop']:.2f} GFLOP, {result['rounds']} rounds)")
     for engine, line in result["engines"].items():
         latency, share, ratio = line["latency_ms"], line["share"], line["ratio"]
         print(
             f"    {engine:<22}{latency['median']:9.2f} ms ({latency['p10']:.2f} to {latency['p90']:.2f})"
-            f"{100 * share['median']:6.0f}% of peak{ratio['median']:7.2f} x bertcpp's time"
+            f"{100 * share['median']:6.0f}% of the {line['dtype']} peak{ratio['median']:7.2f} x bertcpp's time"
             f"   differs by {line['difference']:.1e}   [{line['way']}]"
         )
     sys.stdout.flush()
+
+
+def measure_model(model: models.Model, names: list[str], peak: rounds.Peak, args: argparse.Namespace) -> dict[str, Any]:
+    """Every shape, on a process for each engine."""
+    settings = comparison.Settings(
+        args.threads, args.cache, rounds=args.rounds, seconds=args.seconds, patience=args.patience
+    )
+    print(f"{model.name}: {', '.join(names)}, {args.threads} threads, {args.dtype}", flush=True)
+    with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as running:
+        contestants = [Contestant(name, args.dtype) for name in names]
+        workers, failures = comparison.start_all(contestants, model, settings, Path(logs))
+        for worker in workers.values():
+            running.callback(worker.close)
+        untimed = None
+        if args.dtype != "float32":
+            exact = Contestant("torch" if not ENGINES["torch"].missing() else BASELINE)
+            (Path(logs) / "untimed").mkdir()
+            (untimed,) = comparison.start_all([exact], model, settings, Path(logs) / "untimed")[0].values()
+            running.callback(untimed.close)
+        shapes = {}
+        for shape in (shape for shape in workloads.SHAPES if shape.name in args.shapes):
+            shapes[shape.name] = comparison.compare_shape(shape, model, workers, peak, settings, untimed)
+            print_shape(shape.name, shapes[shape.name])
+    return {"shapes": shapes, "failures": failures}
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -80,27 +111,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     about = machine.describe(args.threads)
     peak = rounds.Peak(args.threads)
     names = installed_engines(args.engines, args.dtype)
-    contestants = [Contestant(name, args.dtype) for name in names]
-    settings = comparison.Settings(args.threads, args.cache, args.rounds, args.seconds)
-    results: dict[str, Any] = {}
-    for model_name in args.models:
-        model = models.load(model_name, args.cache)
-        print(f"{model.name}: {', '.join(names)}, {args.threads} threads, {args.dtype}", flush=True)
-        with tempfile.TemporaryDirectory() as logs:
-            workers, failures = comparison.start_all(contestants, model, settings, Path(logs))
-            try:
-                shapes = {}
-                for shape in (shape for shape in workloads.SHAPES if shape.name in args.shapes):
-                    shapes[shape.name] = comparison.compare_shape(shape, model, workers, peak, settings)
-                    print_shape(shape.name, shapes[shape.name])
-            finally:
-                for worker in workers.values():
-                    worker.close()
-        results[model.name] = {"shapes": shapes, "failures": failures}
+    results = {name: measure_model(models.load(name, args.cache), names, peak, args) for name in args.models}
     return {
         "machine": about,
         "settings": {"rounds": args.rounds, "seconds": args.seconds, "dtype": args.dtype},
-        "peak_gflops": peak.spreads()["float32"],
+        "peak_gflops": peak.spreads()[args.dtype],
         "models": results,
     }
 

@@ -12,49 +12,61 @@ from typing import Any
 
 from bertcpp.benchmark.plot import grouped_bars
 
-from .report import DOCS
+from .report import COMPARISONS, DOCS, TEXTS, in_order
+from .tables import label
 
 
-def _shares(axes: Any, model: str, shapes: dict[str, Any]) -> None:
+def _shares(axes: Any, title: str, shapes: dict[str, Any]) -> None:
     values = {
-        (name, engine): {key: 100 * share for key, share in line["share"].items()}
+        (name, label(engine)): {key: 100 * share for key, share in line["share"].items()}
         for name, shape in shapes.items()
         for engine, line in shape["engines"].items()
     }
     grouped_bars(axes, list(shapes), list(dict.fromkeys(engine for _, engine in values)), values)
-    axes.set_title(f"{model}, float32: % of the measured fp32 peak (padding counts as no work)", fontsize=9, loc="left")
+    axes.set_title(title, fontsize=9, loc="left")
     axes.set_xlabel("batch x tokens", fontsize=8)
     axes.legend(fontsize=7.5, ncols=6, frameon=False, loc="upper left")
 
 
-def _rates(axes: Any, kinds: dict[str, Any]) -> None:
+def _rates(axes: Any, texts: list[dict[str, Any]]) -> None:
     values = {
         (kind, engine): line["texts_per_second"]
-        for kind, result in kinds.items()
+        for part in texts
+        for kind, result in part["kinds"].items()
         for engine, line in result["engines"].items()
     }
-    grouped_bars(axes, list(kinds), list(dict.fromkeys(engine for _, engine in values)), values)
+    kinds = list(dict.fromkeys(kind for kind, _ in values))
+    grouped_bars(axes, kinds, list(dict.fromkeys(engine for _, engine in values)), values)
     axes.set_title("all-MiniLM-L6-v2, text to vectors: texts a second", fontsize=9, loc="left")
     axes.legend(fontsize=7.5, frameon=False, loc="upper right")
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Write the figure; its format is that of the path's suffix."""
+    """Write the figure; its format is that of the path's suffix. Nothing is written where it would be empty."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    style: Any = {"svg.hashsalt": "bertcpp", "font.size": 8, "axes.linewidth": 0.6}
-    panels = len(results["compare"]["models"]) + ("text" in results)
+    results = in_order(results)
+    shares = [
+        (f"{model} in {dtype}: % of the measured {dtype} peak (padding counts as no work)", result["shapes"])
+        for part, dtype in COMPARISONS.items()
+        for model, result in results.get(part, {}).get("models", {}).items()
+    ]
+    texts = [results[part] for part in TEXTS if part in results]
+    panels = len(shares) + bool(texts)
+    if panels == 0:
+        return
+    style: Any = {"svg.hashsalt": "bertcpp", "font.size": 8, "axes.linewidth": 0.6, "hatch.linewidth": 0.4}
     with mpl.rc_context(style):
         figure, grid = plt.subplots(panels, 1, figsize=(8.6, 2.9 * panels), squeeze=False, layout="constrained")
         axes = list(grid[:, 0])
-        for (model, result), panel in zip(results["compare"]["models"].items(), axes, strict=False):
-            _shares(panel, model, result["shapes"])
-        if "text" in results:
-            _rates(axes[-1], results["text"]["kinds"])
-        about = results["compare"]["machine"]
+        for (title, shapes), panel in zip(shares, axes, strict=False):
+            _shares(panel, title, shapes)
+        if texts:
+            _rates(axes[-1], texts)
+        about = next(iter(results.values()))["machine"]
         figure.supxlabel(
             f"{about['cpu']}, {about['threads']} {'thread' if about['threads'] == 1 else 'threads'}, "
             f"{about['date']}; whiskers: 10th to 90th percentile",
@@ -65,12 +77,12 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m bench.plot", description=__doc__.splitlines()[0])
+    arguments = argparse.ArgumentParser(prog="python -m bench.plot", description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--results", type=Path, default=DOCS / "benchmarks.json")
     arguments.add_argument("--output", type=Path, default=DOCS / "benchmarks.svg")
     args = arguments.parse_args()
     draw(json.loads(args.results.read_text()), args.output)
-    print(f"wrote {args.output}")
+    print(f"wrote {args.output}" if args.output.is_file() else "there is nothing to draw")
 
 
 if __name__ == "__main__":

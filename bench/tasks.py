@@ -1,10 +1,10 @@
-"""Answers a second of `bertcpp.pipeline` beside transformers' on the same checkpoints, tokenization included.
+"""Answers a second of `bertcpp.pipeline` and `CrossEncoder.predict` beside transformers' and sentence-transformers'.
 
 python -m bench.tasks [--models tiny minilm base] [--tasks ...] [--batch-sizes 1 8 32] [--threads N] [--json FILE]
 
-Checkpoints have random weights and the tokenizer of all-MiniLM-L6-v2; texts are English prose of 4 to 60 words.
-With a batch size of 1 both are called with one text after another, else with all of them and `batch_size=`. Both
-answer in turns, and what they answer is compared before it is timed.
+Tokenization is included. Checkpoints have random weights and the tokenizer of all-MiniLM-L6-v2; texts are English prose
+of 4 to 60 words, a pair is two of them. With a batch size of 1 both are called with one text after another, else with
+all of them and `batch_size=`. Both answer in turns, and what they answer is compared before it is timed.
 """
 
 from __future__ import annotations
@@ -12,24 +12,34 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import re
-import statistics
+import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bertcpp.benchmark import rounds
+
 from . import machine, models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Side = Callable[[list[Any], int], Any]  # from inputs and a batch size to answers
 
 SIZES = {
     "tiny": {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512},
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
     "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
 }
+TEXTS = {"tiny": 32, "minilm": 32, "base": 8}  # a measurement's, and a batch's where that is larger
 INFERENCE = ["contradiction", "neutral", "entailment"]
+PAIRS = "pair scoring"  # CrossEncoder, the others are pipelines
 # task: the class of transformers that the checkpoint is made by, the labels, and the options of the calls.
 TASKS: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "text-classification": ("SequenceClassification", ["bad", "good"], {}),
@@ -42,7 +52,9 @@ TASKS: dict[str, tuple[str, list[str], dict[str, Any]]] = {
         {"candidate_labels": "sport, politics, art"},
     ),
     "feature-extraction": ("", [], {}),
+    PAIRS: ("SequenceClassification", ["score"], {"show_progress_bar": False}),
 }
+MOST_APART = 1e-4
 
 
 def save(size: str, task: str, folder: Path) -> Path:
@@ -72,8 +84,12 @@ def prose(count: int) -> list[str]:
     return [re.sub(r"[\[\]]", "", " ".join(words[s : s + n])) for s, n in zip(starts, lengths, strict=True)]
 
 
-def inputs_of(task: str, texts: list[str]) -> list[Any]:
+def inputs_of(task: str, count: int) -> list[Any]:
     """What the task is asked."""
+    if task == PAIRS:
+        texts = prose(2 * count)
+        return list(zip(texts[::2], texts[1::2], strict=True))
+    texts = prose(count)
     if task == "question-answering":
         return [{"question": "What is it about?", "context": text} for text in texts]
     if task == "fill-mask":
@@ -85,6 +101,8 @@ def differ(ours: Any, theirs: Any) -> float:
     """How far two answers are apart; infinitely, where they are not the same but for numbers."""
     if isinstance(theirs, dict):
         return max(differ(ours[key], value) for key, value in theirs.items())
+    if isinstance(theirs, np.ndarray):
+        return float(np.abs(np.asarray(ours) - theirs).max())
     if isinstance(theirs, list):
         if theirs and isinstance(theirs[0], float):
             return float(np.abs(np.array(ours) - np.array(theirs)).max())
@@ -94,66 +112,112 @@ def differ(ours: Any, theirs: Any) -> float:
     return 0.0 if ours == theirs else float("inf")
 
 
-def answers(task: Any, inputs: list[Any], batch_size: int, options: dict[str, Any]) -> Any:
-    """All answers: one call for each input, or one for all."""
-    if batch_size == 1:
-        return [task(item, **options) for item in inputs]
-    return task(inputs, batch_size=batch_size, **options)
+def without_padding(theirs: list[Any], ours: list[Any]) -> list[Any]:
+    """Hidden states as transformers' feature-extraction gives them for a batch, without those of padding."""
+    return [[states[: len(own)] for own, states in zip(*both, strict=True)] for both in zip(ours, theirs, strict=True)]
 
 
-def measure(size: str, task: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Answers a second of both, for each batch size.
+def side_of(call: Any, options: dict[str, Any]) -> Side:
+    """One call for each input where the batch size is 1, else one for all."""
 
-    Raises SystemExit if they do not answer the same.
-    """
-    import transformers
+    def answers(inputs: list[Any], batch_size: int) -> Any:
+        if batch_size == 1:
+            return [call(item, **options) for item in inputs]
+        return call(inputs, batch_size=batch_size, **options)
 
+    return answers
+
+
+def sides_of(task: str, path: str, threads: int) -> tuple[str, dict[str, Side]]:
+    """What bertcpp is measured beside, and both of them."""
     import bertcpp
 
     options = TASKS[task][2]
-    inputs = inputs_of(task, prose(args.texts))
+    if task == PAIRS:
+        import sentence_transformers
+
+        ours = bertcpp.CrossEncoder(path, num_threads=threads).predict
+        other, theirs = "sentence-transformers", sentence_transformers.CrossEncoder(path, device="cpu").predict
+    else:
+        import transformers
+
+        ours = bertcpp.pipeline(task, model=path, num_threads=threads)
+        other, theirs = "transformers", transformers.pipeline(task, model=path, device="cpu")
+    return other, {"bertcpp": side_of(ours, options), other: side_of(theirs, options)}
+
+
+def take_turns(sides: dict[str, Side], inputs: list[Any], batch_size: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Answers a second of both, and how many times as many bertcpp gives in the same round."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    started = time.monotonic()
+    for done in range(args.rounds):
+        if done >= 2 and time.monotonic() - started > args.patience:
+            break
+        for name, answers in sides.items():
+            begin = time.perf_counter()
+            answers(inputs, batch_size)
+            seconds[name].append(time.perf_counter() - begin)
+    own, other = seconds.values()
+    return {
+        "rounds": len(own),
+        "answers_per_second": {
+            name: rounds.spread([len(inputs) / taken for taken in times]) for name, times in seconds.items()
+        },
+        "ratio": rounds.spread([theirs / ours for ours, theirs in zip(own, other, strict=True)]),
+    }
+
+
+def measure_task(size: str, task: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Both sides at each batch size, once they have answered the same, which warms them up as well.
+
+    Raises SystemExit if they do not.
+    """
+    found = []
     with tempfile.TemporaryDirectory() as folder:
-        path = str(save(size, task, Path(folder)))
-        ours = bertcpp.pipeline(task, model=path, num_threads=args.threads)
-        theirs = transformers.pipeline(task, model=path, device="cpu")
-        apart = differ(answers(ours, inputs[:8], 1, options), answers(theirs, inputs[:8], 1, options))
-        if apart > 1e-4:
-            raise SystemExit(f"{size}, {task}: the answers are {apart} apart")
-        found = []
+        other, sides = sides_of(task, str(save(size, task, Path(folder))), args.threads)
         for batch_size in args.batch_sizes:
-            seconds: dict[str, list[float]] = {"bertcpp": [], "transformers": []}
-            for turn in range(args.rounds + 1):
-                for name, side in (("bertcpp", ours), ("transformers", theirs)):
-                    start = time.perf_counter()
-                    answers(side, inputs, batch_size, options)
-                    if turn > 0:
-                        seconds[name].append(time.perf_counter() - start)
-            rates = {name: len(inputs) / statistics.median(times) for name, times in seconds.items()}
-            ratio = rates["bertcpp"] / rates["transformers"]
+            inputs = inputs_of(task, max(args.texts or TEXTS[size], batch_size))
+            some = inputs[: max(batch_size // 2, 8)]
+            ours, theirs = (answers(some, batch_size) for answers in sides.values())
+            if task == "feature-extraction":
+                theirs = without_padding(theirs, ours)
+            if (apart := differ(ours, theirs)) > MOST_APART:
+                raise SystemExit(f"{size}, {task}, batches of {batch_size}: the answers are {apart} apart")
+            line = take_turns(sides, inputs, batch_size, args)
+            rates, ratio = line["answers_per_second"], line["ratio"]
             print(
-                f"{size:7} {task:26} {batch_size:3}  {rates['bertcpp']:8.1f}/s  {rates['transformers']:8.1f}/s  "
-                f"{ratio:5.2f}x", flush=True,
-            )  # fmt: skip
-            found.append(
-                {"model": size, "task": task, "batch_size": batch_size, "answers_per_second": rates, "ratio": ratio}
+                f"  {size:<7}{task:<26}{batch_size:3}  {rates['bertcpp']['median']:8.1f}/s  {other} "
+                f"{rates[other]['median']:8.1f}/s {ratio['median']:6.2f}x ({ratio['p10']:.2f} to {ratio['p90']:.2f})",
+                flush=True,
             )
+            found.append({"model": size, "task": task, "batch_size": batch_size, "texts": len(inputs), **line})
     return found
 
 
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m bench.tasks", description=(__doc__ or "").splitlines()[0])
-    arguments.add_argument("--models", nargs="+", choices=list(SIZES), default=["tiny", "minilm"])
-    arguments.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    arguments.add_argument("--models", nargs="+", choices=list(SIZES), default=list(SIZES))
+    arguments.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="TASK",
+                           help=f"of {', '.join(TASKS)}; default: all")  # fmt: skip
     arguments.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8, 32])
-    arguments.add_argument("--texts", type=int, default=32, help="texts of one measurement (default: 32)")
+    told = ", ".join(f"{count} of {size}" for size, count in TEXTS.items())
+    arguments.add_argument(
+        "--texts", type=int, help=f"of one turn, or a batch's where that is larger (default: {told})"
+    )
     arguments.add_argument("--rounds", type=int, default=3, help="turns of each side (default: 3)")
-    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument(
+        "--patience", type=float, default=4, metavar="SECONDS",
+        help="begin no further round of a line after so long, once two are done (default: 4)",
+    )  # fmt: skip
+    arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both")
     arguments.add_argument("--json", type=Path, help="write the results to this file")
     return arguments
 
 
-def main(command_line: list[str] | None = None) -> None:
-    args = parser().parse_args(command_line)
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Every size, task and batch size; the results as a dict."""
+    os.sched_setaffinity(0, machine.choose_cpus(args.threads))
+    about = machine.describe(args.threads)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torch
@@ -162,11 +226,27 @@ def main(command_line: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
         transformers.logging.set_verbosity_error()
         logging.disable(logging.WARNING)
-        print("model   task                       batch  bertcpp     transformers  faster", flush=True)
-        results = [row for size in args.models for task in args.tasks for row in measure(size, task, args)]
+        print(f"tasks: bertcpp and its models in PyTorch, {args.threads} threads, answers a second", flush=True)
+        lines = [line for size in args.models for task in args.tasks for line in measure_task(size, task, args)]
+    return {"machine": about, "settings": {"rounds": args.rounds, "patience": args.patience}, "lines": lines}
+
+
+def missing() -> list[str]:
+    """The packages that are not installed and that this needs."""
+    import importlib.util
+
+    return [
+        name for name in ("torch", "transformers", "sentence_transformers") if importlib.util.find_spec(name) is None
+    ]
+
+
+def main(command_line: list[str] | None = None) -> None:
+    args = parser().parse_args(command_line)
+    if absent := missing():
+        sys.exit(f"{', '.join(absent)} not installed: `make bench-peers` does")
+    results = measure(args)
     if args.json:
-        about = machine.describe(args.threads)
-        args.json.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

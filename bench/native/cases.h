@@ -241,25 +241,10 @@ inline void run_activations(const Kernels& kernels, const Settings& settings, bo
   }
 }
 
-// Every thread sums its own part of memory that no cache holds. Returns bytes per second.
+// Reading what no cache holds, or 32 MB where it must be quick. Returns bytes per second.
 inline Spread memory_read(const Settings& settings, bool quick) {
-  using Vector = float __attribute__((vector_size(16)));
-  constexpr int64_t kUnroll = 8;
-  const int64_t vectors = (int64_t{quick ? 32 : 512} << 20) / int64_t{sizeof(Vector)};
-  const Buffer buffer = uniform_buffer(vectors * 4, 0.0f, 1.0f);
-  const Vector* data = reinterpret_cast<const Vector*>(buffer.data());
-  std::vector<float> sums(static_cast<size_t>(settings.threads) * 16);
-  const Work read{static_cast<double>(vectors) * sizeof(Vector), [&](Team& team, int64_t) {
-                    const int64_t blocks = vectors / kUnroll;
-                    const int64_t end = blocks * (team.rank() + 1) / team.size() * kUnroll;
-                    Vector sum[kUnroll] = {};
-                    for (int64_t i = blocks * team.rank() / team.size() * kUnroll; i < end; i += kUnroll) {
-                      for (int64_t j = 0; j < kUnroll; ++j) sum[j] += data[i + j];
-                    }
-                    for (int64_t j = 1; j < kUnroll; ++j) sum[0] += sum[j];
-                    sums[static_cast<size_t>(team.rank()) * 16] = sum[0][0] + sum[0][1] + sum[0][2] + sum[0][3];
-                  }};
-  const Sampler sampler(read, settings.threads, settings.sample_seconds);
+  const int64_t bytes = quick ? int64_t{32} << 20 : uncached_bytes();
+  const Sampler sampler = read_sampler(bytes, settings.threads, settings.sample_seconds);
   std::vector<double> rates;
   for (int i = 0; i < settings.repeat; ++i) rates.push_back(sampler.rate());
   return spread(rates);

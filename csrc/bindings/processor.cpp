@@ -40,12 +40,24 @@ void set_threads(const py::object& n) {
   set_num_threads(overflow == 0 ? static_cast<int64_t>(threads) : overflow * std::numeric_limits<int64_t>::max());
 }
 
+void check_seconds(double seconds) {
+  if (!(seconds > 0 && seconds <= 60)) throw InputError("seconds must lie above 0 and be at most 60");
+}
+
 double peak(const std::string& dtype, int64_t num_threads, double seconds) {
   const int threads = checked_num_threads(num_threads);
-  if (!(seconds > 0 && seconds <= 60)) throw InputError("seconds must lie above 0 and be at most 60");
+  check_seconds(seconds);
   const Kernels& kernels = active_kernels();
   const GilRelease release;
   return measure_peak(kernels, dtype, threads, seconds);
+}
+
+double read_bandwidth(int64_t num_threads, double seconds, int64_t bytes) {
+  const int threads = checked_num_threads(num_threads);
+  check_seconds(seconds);
+  if (bytes < 0) throw InputError("bytes must be 0, for what no cache holds, or more");
+  const GilRelease release;
+  return measure_read_bandwidth(bytes, threads, seconds);
 }
 
 py::dict cpu_info() {
@@ -78,6 +90,9 @@ void bind_processor(py::module_& module) {
   module.def("measure_peak", &peak, py::arg("dtype") = "float32", py::kw_only(), py::arg("num_threads") = 0,
              py::arg("seconds") = 0.005,
              "Operations per second that the arithmetic units do in a dtype, measured now.");
+  module.def("measure_read_bandwidth", &read_bandwidth, py::kw_only(), py::arg("num_threads") = 0,
+             py::arg("seconds") = 0.02, py::arg("bytes") = 0,
+             "Bytes per second that are read from memory, measured now.");
 }
 
 }  // namespace bertcpp::bindings

@@ -1,6 +1,7 @@
-// What the arithmetic units of this processor can do, measured: the peak that shares are taken of.
+// What this processor can do, measured: the arithmetic peak that shares are taken of, and how fast memory is read.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "kernels/kernels.h"
@@ -15,5 +16,16 @@ Sampler peak_sampler(const Kernels& kernels, const std::string& dtype, int threa
 // Operations per second of a dtype at this moment, all threads together: the median of a few samples of `least_seconds`
 // each. num_threads 0 means get_num_threads(). Throws InputError.
 double measure_peak(const Kernels& kernels, const std::string& dtype, int num_threads, double least_seconds);
+
+// What a buffer must measure for the caches to hold next to none of it.
+int64_t uncached_bytes();
+
+// Reads `bytes` of memory, each thread a contiguous part of its own: nothing is done with them but what keeps the
+// compiler from leaving the reading out. The buffer lives as long as the sampler.
+Sampler read_sampler(int64_t bytes, int threads, double least_seconds);
+
+// Bytes per second that all threads together read from memory at this moment: the median of a few samples of
+// `least_seconds` each. num_threads 0 means get_num_threads(), bytes 0 uncached_bytes().
+double measure_read_bandwidth(int64_t bytes, int num_threads, double least_seconds);
 
 }  // namespace bertcpp

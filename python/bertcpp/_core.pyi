@@ -47,6 +47,14 @@ def measure_peak(dtype: str = "float32", *, num_threads: int = 0, seconds: float
     samples of `seconds` each. Raises InputError for a dtype that has no such loop.
     """
 
+def measure_read_bandwidth(*, num_threads: int = 0, seconds: float = 0.02, bytes: int = 0) -> float:
+    """Bytes per second that all threads together read from memory at this moment.
+
+    Each reads a part of its own of a buffer of so many bytes; 0 stands for what no cache holds, 256 MB or more. The
+    median of three samples of `seconds` each, or of one reading where that takes longer.
+    Raises InputError, MemoryError.
+    """
+
 def packed_layout() -> int:
     """The version of what `Encoder.packed` gives: another one cannot be loaded."""
 

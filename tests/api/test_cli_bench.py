@@ -119,6 +119,19 @@ def test_the_measured_peak() -> None:
         _core.measure_peak(num_threads=-1)
 
 
+def test_the_measured_bandwidth_of_memory() -> None:
+    assert _core.measure_read_bandwidth(num_threads=1, seconds=0.001) > 1e8
+    assert _core.measure_read_bandwidth(num_threads=3, seconds=0.001, bytes=1) > 1e3, "as little as there is"
+    with pytest.raises(InputError, match="bytes must be 0, for what no cache holds, or more"):
+        _core.measure_read_bandwidth(bytes=-1)
+    with pytest.raises(MemoryError):
+        _core.measure_read_bandwidth(bytes=1 << 60)
+    with pytest.raises(InputError, match="seconds must lie above 0"):
+        _core.measure_read_bandwidth(seconds=0)
+    with pytest.raises(InputError, match="num_threads must lie between"):
+        _core.measure_read_bandwidth(num_threads=2000)
+
+
 def test_results_that_differ_are_not_timed(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine of the test's own, which computes something else."""
     (tmp_path / "wrong_engine.py").write_text(

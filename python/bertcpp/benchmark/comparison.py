@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Settings:
         rounds: turns of each contestant on each shape.
         seconds: of a turn, about.
         table: the classes of the engines, as `module:name`.
+        patience: seconds after which no further round of a shape begins, once three are done.
     """
 
     threads: int
@@ -56,6 +58,7 @@ class Settings:
     rounds: int = 12
     seconds: float = 0.5
     table: str = _TABLE
+    patience: float = math.inf
 
 
 def start_all(
@@ -116,25 +119,34 @@ def largest_difference(result: np.ndarray[Any, Any], reference: np.ndarray[Any, 
 
 
 def compare_shape(
-    shape: Shape, model: Model, workers: dict[str, WorkerProcess], peak: rounds.Peak, settings: Settings
+    shape: Shape,
+    model: Model,
+    workers: dict[str, WorkerProcess],
+    peak: rounds.Peak,
+    settings: Settings,
+    untimed: WorkerProcess | None = None,
 ) -> dict[str, Any]:
     """Measure one shape on every contestant, once their results agree.
 
-    Results are compared with PyTorch's where it takes part in float32, else with those of the first contestant.
+    Results are compared with those of `untimed`, a process that takes no turns; without it with PyTorch's where it
+    takes part in float32, else with those of the first contestant.
 
     Raises:
         RuntimeError: if they do not agree.
-        WorkerFailedError: if the first contestant fails.
+        WorkerFailedError: if the first contestant fails, or `untimed`.
     """
     lengths = list(shape.lengths)
     first = next(iter(workers))
     prepared, outputs, failures = _prepare(lengths, workers, settings)
     reference = "torch" if "torch" in outputs else first
-    differences = {name: largest_difference(output, outputs[reference], lengths) for name, output in outputs.items()}
+    truth, exactness = outputs[reference], workers[reference].dtype
+    if untimed is not None:
+        reference, truth, exactness = f"{untimed.name} {untimed.dtype}", _result_of(untimed, lengths), untimed.dtype
+    differences = {name: largest_difference(output, truth, lengths) for name, output in outputs.items()}
     wrong = {
         name: difference
         for name, difference in differences.items()
-        if not difference <= max(TOLERANCES[workers[name].dtype], TOLERANCES[workers[reference].dtype])
+        if not difference <= max(TOLERANCES[workers[name].dtype], TOLERANCES[exactness])
     }
     if wrong:
         raise RuntimeError(
@@ -142,7 +154,7 @@ def compare_shape(
             f"measured: {wrong}"
         )
     taking_part = {name: workers[name] for name in outputs}
-    turns = rounds.take_turns(taking_part, peak, settings.rounds, settings.seconds)
+    turns = rounds.take_turns(taking_part, peak, settings.rounds, settings.seconds, settings.patience)
     summary = rounds.summarize(turns, model.flop(lengths), first)
     for name, line in summary.items():
         rates = {key: sum(lengths) / (value / 1e3) for key, value in line["latency_ms"].items()}
@@ -158,9 +170,19 @@ def compare_shape(
         "useful_gflop": model.flop(lengths) / 1e9,
         "padded_gflop": model.flop([max(lengths)] * len(lengths)) / 1e9,
         "reference": reference,
+        "rounds": len(turns[first]),
         "engines": summary,
         "failures": failures,
     }
+
+
+def _result_of(worker: WorkerProcess, lengths: list[int]) -> np.ndarray[Any, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "states.npy"
+        worker.ask(do="compute", workload=lengths, output=str(path))
+        worker.settle()
+        result: np.ndarray[Any, Any] = np.load(path)
+        return result
 
 
 def _prepare(

@@ -30,6 +30,8 @@ _HATCHES = {"bfloat16": "///", "int8": "..."}
 
 
 def _colour(name: str) -> str:
+    for dtype in _HATCHES:
+        name = name.removesuffix(f" {dtype}")
     return COLOURS.get(name) or COLOURS.get(name.split(" ")[0], "#444444")
 
 
@@ -59,8 +61,8 @@ def grouped_bars(
         axes.bar_label(bars, [f"{m:.0f}" if m >= 10 else f"{m:.2g}" for m in medians], fontsize=6.5, padding=2)
     axes.set_xticks(range(len(groups)), groups)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_ylim(bottom=0)
     axes.margins(y=0.25)  # room for the legend
+    axes.set_ylim(bottom=0)
 
 
 def draw(results: dict[str, Any], path: Path) -> None:

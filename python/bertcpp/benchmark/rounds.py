@@ -6,8 +6,10 @@ and ratios between engines are taken within a round; the median over the rounds 
 
 from __future__ import annotations
 
+import math
 import random
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from .processes import WorkerProcess
 
 __all__ = ["Peak", "spread", "summarize", "take_turns"]
+
+_LEAST_ROUNDS = 3  # however long they take
 
 
 def spread(samples: list[float]) -> dict[str, float]:
@@ -49,9 +53,16 @@ class Peak:
 
 
 def take_turns(
-    workers: dict[str, WorkerProcess], peak: Peak, rounds: int, seconds: float
+    workers: dict[str, WorkerProcess], peak: Peak, rounds: int, seconds: float, patience: float = math.inf
 ) -> dict[str, list[dict[str, Any]]]:
     """Give every worker `rounds` turns, in a new order each round.
+
+    Args:
+        workers: by name.
+        peak: what is measured before and after each turn.
+        rounds: how many there are at most.
+        seconds: of a turn, about.
+        patience: seconds after which no further round begins, once three are done.
 
     Returns:
         for each worker and round the seconds of its `"calls"`, and the `"peak"` of its dtype around them.
@@ -59,7 +70,10 @@ def take_turns(
     turns: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
     order = list(workers)
     shuffle = random.Random(20)
-    for _ in range(rounds):
+    started = time.monotonic()
+    for done in range(rounds):
+        if done >= _LEAST_ROUNDS and time.monotonic() - started > patience:
+            break
         shuffle.shuffle(order)
         measured: dict[str, float | None] = {}  # right before a turn, by dtype
         for name in order:
