@@ -18,8 +18,8 @@ from .checkpoints import open_weights
 from .configuration import AutoConfig, PretrainedConfig
 from .encoder_weights import collect, float32
 from .errors import ConfigError, UnknownArchitectureError
+from .packed_batch import InputLimits
 from .packed_weights import target_for
-from .packing import InputLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from . import _cuda
-    from .packing import PackedBatch
+    from .packed_batch import PackedBatch
 
 __all__ = ["GpuCaller", "host_array"]
 

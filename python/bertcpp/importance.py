@@ -26,7 +26,7 @@ from .arguments import checked_threads
 from .configuration import AutoConfig
 from .encoder_weights import float32
 from .errors import InputError
-from .packing import packed_positions
+from .packed_batch import packed_positions
 from .pooling import plain_modules, read_modules
 from .sentence_encoder import SentenceEncoder
 

@@ -37,7 +37,8 @@ from .task_kinds import (
 
 if TYPE_CHECKING:
     from .arrays import FloatArray
-    from .pretrained_model import EnginePass, PreTrainedModel
+    from .engine_pass import EnginePass
+    from .pretrained_model import PreTrainedModel
 
 __all__ = [
     "AutoModelForMaskedLM",

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from . import architectures, checkpoints, devices
 from .arguments import checked_threads
-from .arrays import as_torch_tensor, is_torch_tensor
 from .configuration import AutoConfig, PretrainedConfig
+from .engine_pass import run_engine
 from .errors import InputError, UnknownArchitectureError
-from .gpu_arrays import GpuCaller, host_array
+from .gpu_arrays import host_array
 from .outputs import BaseModelOutput, ModelOutput
 from .packed_weights import target_for
 from .packing import Packer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from typing_extensions import Self
 
     from . import _core
-    from .packing import InputLimits, PackedBatch
+    from .engine_pass import EnginePass
+    from .packed_batch import InputLimits
 
-__all__ = ["INPUTS", "EnginePass", "PreTrainedModel"]
+__all__ = ["PreTrainedModel"]
 
-# The arrays of a call, in the order of `Packer.pack`.
-INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 # Arguments of transformers' from_pretrained that say how PyTorch should load and compute: they change nothing here.
 _WITHOUT_EFFECT = frozenset({"attn_implementation", "low_cpu_mem_usage", "trust_remote_code", "weights_only"})
 
@@ -358,33 +356,24 @@ class PreTrainedModel:
         keep_first: bool,
         stay_on_gpu: bool = False,
     ) -> EnginePass:
-        """Pack `inputs`, in the order of `INPUTS`, and call the engine once.
-
-        ``keep_first``: a row's first token is wanted even if it is masked. ``stay_on_gpu``: where the caller's arrays
-        lie on the model's GPU, the answers are padded there.
-        """
-        config, core = self.config, self._core
-        attentions = bool(config.output_attentions if output_attentions is None else output_attentions)
-        hidden_states = bool(config.output_hidden_states if output_hidden_states is None else output_hidden_states)
-        named = dict(zip(INPUTS, inputs, strict=True))
-        caller = GpuCaller.of(named, core)
-        if caller is None:
-            wrap = as_torch_tensor if any(map(is_torch_tensor, inputs)) else _unchanged
-        else:
-            inputs, wrap = caller.taken(named, lend=stay_on_gpu), caller.given
-        batch = self._packer.pack(*inputs, keep_first=keep_first)
-        arguments = (batch.input_ids, batch.cu_seqlens, batch.position_ids, batch.token_type_ids)
-        options: dict[str, Any] = {
-            "key_lens": batch.key_lens,
-            "columns": batch.columns,
-            "output_hidden_states": hidden_states,
-            "output_attentions": attentions,
+        """Call the engine; see `run_engine`."""
+        config = self.config
+        attentions = config.output_attentions if output_attentions is None else output_attentions
+        hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        options = {
+            "output_hidden_states": bool(hidden_states),
+            "output_attentions": bool(attentions),
             "pooler": self._has_pooler,
         }
-        if caller is not None and stay_on_gpu:
-            return EnginePass(batch, caller.forward(batch, arguments, options), wrap, True)
-        options |= {"inputs_embeds": batch.inputs_embeds, "num_threads": self._num_threads or 0}
-        return EnginePass(batch, core.forward(*arguments, **options), wrap, False)
+        return run_engine(
+            self._core,
+            self._packer,
+            inputs,
+            options,
+            keep_first=keep_first,
+            stay_on_gpu=stay_on_gpu,
+            num_threads=self._num_threads or 0,
+        )
 
     def _check_task_types(self, task_type_ids: Any) -> None:
         """Refuse ERNIE's other tasks."""
@@ -402,36 +391,8 @@ class PreTrainedModel:
         return fields
 
 
-class EnginePass(NamedTuple):
-    """One call of the engine.
-
-    Attributes:
-        batch: what it was given.
-        answer: what it answered.
-        wrap: makes the caller's kind of arrays.
-        padded: the answer is padded already, on the GPU.
-    """
-
-    batch: PackedBatch
-    answer: dict[str, Any]
-    wrap: Callable[[Any], Any]
-    padded: bool
-
-    def states(self, layer: Any) -> Any:
-        """Return hidden states of the answer padded, as the caller's kind of array."""
-        return self.wrap(layer if self.padded else self.batch.pad(layer))
-
-    def attentions(self, layer: Any) -> Any:
-        """Return a layer's attention of the answer padded, as the caller's kind of array."""
-        return self.wrap(layer if self.padded else self.batch.pad_attentions(layer))
-
-
 def _load(
     model: type[PreTrainedModel], config: PretrainedConfig, folder: Path, options: dict[str, Any]
 ) -> PreTrainedModel:
     """Load a model again where it was unpickled."""
     return model(config, folder, **options)
-
-
-def _unchanged(value: Any) -> Any:
-    return value

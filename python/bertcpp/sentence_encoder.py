@@ -17,7 +17,7 @@ from . import _core, architectures, devices
 from .batching import Tokens, splits, token_budget
 from .configuration import AutoConfig
 from .errors import ConfigError
-from .packing import packed_positions
+from .packed_batch import packed_positions
 from .pooling import Modules, Normalize, plain_modules, read_modules
 from .similarity import normalize
 from .text_packing import Cuts, TextPacker
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .packing import InputLimits
+    from .packed_batch import InputLimits
     from .windows import Windows
 
 __all__ = ["Cuts", "Request", "SentenceEncoder", "lower_cased"]

@@ -22,7 +22,8 @@ from .task_model import TaskModel
 
 if TYPE_CHECKING:
     from .arrays import FloatArray
-    from .pretrained_model import EnginePass, PreTrainedModel
+    from .engine_pass import EnginePass
+    from .pretrained_model import PreTrainedModel
 
 __all__ = [
     "MaskedLanguageModel",

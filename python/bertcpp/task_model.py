@@ -10,11 +10,12 @@ import numpy as np
 from .arguments import checked_threads
 from .arrays import as_array
 from .configuration import AutoConfig
+from .engine_pass import INPUTS
 from .errors import InputError, SequenceTooLongError, UnknownArchitectureError
 from .gpu_arrays import host_array
 from .head_layers import load_heads
-from .packing import packed_positions
-from .pretrained_model import INPUTS, EnginePass, PreTrainedModel
+from .packed_batch import packed_positions
+from .pretrained_model import PreTrainedModel
 from .recurrent_layers import FIELDS
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .arrays import AnyArray, FloatArray, Int32Array
     from .batching import Tokens
     from .configuration import PretrainedConfig
+    from .engine_pass import EnginePass
     from .head_layers import HeadLayers
 
 __all__ = ["TaskModel"]

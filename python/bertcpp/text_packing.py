@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Encoding
 
-    from .packing import InputLimits
+    from .packed_batch import InputLimits
     from .tokenization import PreTrainedTokenizer
 
 __all__ = ["Cuts", "TextPacker", "say_what_was_cut"]

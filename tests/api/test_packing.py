@@ -10,7 +10,8 @@ import torch
 
 from bertcpp.arrays import as_array
 from bertcpp.errors import InputError, MaskError, SequenceTooLongError, TokenIdError
-from bertcpp.packing import InputLimits, PackedBatch, Packer
+from bertcpp.packed_batch import InputLimits, PackedBatch
+from bertcpp.packing import Packer
 
 BERT = InputLimits(vocab_size=100, max_position_embeddings=16, type_vocab_size=2, embedding_size=3)
 ROBERTA = InputLimits(vocab_size=100, max_position_embeddings=18, type_vocab_size=1, embedding_size=3, padding_idx=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..batch_encoding import require_tensor_type
 from ..errors import InputError, MissingDependencyError
-from ..packing import packed_positions
+from ..packed_batch import packed_positions
 from ..pretrained_model import PreTrainedModel
 from .task import Batch, Task, checked_tokenizer_options
 
