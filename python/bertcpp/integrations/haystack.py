@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import checked_count
@@ -20,14 +21,32 @@ with library("haystack-ai"):
 if TYPE_CHECKING:
     import os
 
+    from typing_extensions import Self
+
     from ..embedding import SentenceTransformer
     from ..reranking import CrossEncoder
 
 __all__ = ["BertcppDocumentEmbedder", "BertcppRanker", "BertcppTextEmbedder"]
 
 
-class _Embedder:
-    """What both embedders have: settings that can be written down, and a model that is loaded at the first run."""
+class _Written:
+    """What all components have: the arguments that they are made with, kept by their names, are written down."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` needs to make the same component again."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        settings: dict[str, Any] = default_to_dict(self, **{name: getattr(self, name) for name in names})
+        return settings
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Return the component that `to_dict` described."""
+        made: Self = default_from_dict(cls, data)
+        return made
+
+
+class _Embedder(_Written):
+    """What both embedders have: their settings, and a model that is loaded at the first run."""
 
     def __init__(
         self,
@@ -56,19 +75,6 @@ class _Embedder:
         """Load the model, which the first run does otherwise."""
         if self._loaded is None:
             self._loaded = embedding_model(self.model, self.model_kwargs or {})
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "prefix": self.prefix,
-            "suffix": self.suffix,
-            "batch_size": self.batch_size,
-            "progress_bar": self.progress_bar,
-            "normalize_embeddings": self.normalize_embeddings,
-            "truncate_dim": self.truncate_dim,
-            "model_kwargs": self.model_kwargs,
-            "encode_kwargs": self.encode_kwargs,
-        }
 
     def _ready(self) -> SentenceTransformer:
         self.warm_up()
@@ -167,17 +173,6 @@ class BertcppTextEmbedder(_Embedder):
         """Do what `run` does in a thread of its own."""
         return await asyncio.to_thread(self.run, text)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` needs to make the same embedder again."""
-        settings: dict[str, Any] = default_to_dict(self, **self._settings())
-        return settings
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> BertcppTextEmbedder:
-        """Return the embedder that `to_dict` described."""
-        embedder: BertcppTextEmbedder = default_from_dict(cls, data)
-        return embedder
-
 
 @component
 class BertcppDocumentEmbedder(_Embedder):
@@ -257,25 +252,9 @@ class BertcppDocumentEmbedder(_Embedder):
         """Do what `run` does in a thread of its own."""
         return await asyncio.to_thread(self.run, documents)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` needs to make the same embedder again."""
-        settings: dict[str, Any] = default_to_dict(
-            self,
-            **self._settings(),
-            meta_fields_to_embed=self.meta_fields_to_embed,
-            embedding_separator=self.embedding_separator,
-        )
-        return settings
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> BertcppDocumentEmbedder:
-        """Return the embedder that `to_dict` described."""
-        embedder: BertcppDocumentEmbedder = default_from_dict(cls, data)
-        return embedder
-
 
 @component
-class BertcppRanker:
+class BertcppRanker(_Written):
     """Orders documents by their relevance to a query, which a cross-encoder scores.
 
     Args:
@@ -370,31 +349,3 @@ class BertcppRanker:
     ) -> dict[str, Any]:
         """Do what `run` does in a thread of its own."""
         return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` needs to make the same ranker again."""
-        settings = {name: value for name, value in vars(self).items() if name in _RANKER_SETTINGS}
-        written: dict[str, Any] = default_to_dict(self, **settings)
-        return written
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> BertcppRanker:
-        """Return the ranker that `to_dict` described."""
-        ranker: BertcppRanker = default_from_dict(cls, data)
-        return ranker
-
-
-_RANKER_SETTINGS = (
-    "model",
-    "top_k",
-    "query_prefix",
-    "query_suffix",
-    "document_prefix",
-    "document_suffix",
-    "meta_fields_to_embed",
-    "embedding_separator",
-    "score_threshold",
-    "batch_size",
-    "model_kwargs",
-    "predict_kwargs",
-)
