@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import functools
-import os
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from . import _core, checkpoints
+from . import _core
 from .arguments import (
-    ON_OVERFLOW,
     check_device,
     checked_dimensions,
-    checked_options,
-    checked_threads,
-    chosen_target,
-    merged_prompts,
-    one_of,
     renamed,
 )
-from .devices import Device, target
-from .pooling import read_settings
 from .sentence_encoder import SentenceEncoder
 from .similarity import SimilarityFunction
+from .text_model import TextModel
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from .arguments import OnOverflow
-    from .tokenization import PreTrainedTokenizer
 
 __all__ = ["EmbeddingModel"]
 
 
-class EmbeddingModel:
+class EmbeddingModel(TextModel):
     """What `SentenceTransformer` is but for its calls: loading, settings, what it tells of itself.
 
     Arguments and exceptions are those of `SentenceTransformer`.
     """
+
+    _kinds = ("SentenceTransformer",)
+    _loaded = ("_encoder", "_packer")
+    _encoder: SentenceEncoder
 
     @renamed(tokenizer_kwargs="processor_kwargs")
     def __init__(
@@ -65,54 +59,39 @@ class EmbeddingModel:
         num_threads: int | None = None,
         on_overflow: OnOverflow = "warn",
     ) -> None:
-        self._where = chosen_target(device, model_kwargs)
-        if backend != "torch":
-            raise ValueError(f"backend {backend!r} is not known: the engine is bertcpp's own; leave the argument out")
-        self.on_overflow = one_of("on_overflow", on_overflow, ON_OVERFLOW)
-        self.num_threads = checked_threads(num_threads)
-        self._folder = checkpoints.locate(
-            # a path that is no folder may still be a name
-            os.fspath(model_name_or_path) if isinstance(model_name_or_path, os.PathLike) else model_name_or_path,
-            cache_dir=cache_folder or os.environ.get("SENTENCE_TRANSFORMERS_HOME"),
+        super().__init__(
+            model_name_or_path,
+            device=device,
+            prompts=prompts,
+            default_prompt_name=default_prompt_name,
+            cache_folder=cache_folder,
             revision=revision,
             local_files_only=local_files_only,
             token=token,
+            model_kwargs=model_kwargs,
+            processor_kwargs=processor_kwargs,
+            config_kwargs=config_kwargs,
+            backend=backend,
+            num_threads=num_threads,
+            on_overflow=on_overflow,
         )
-        self._where = chosen_target(device, model_kwargs, self._folder)
-        settings = read_settings(self._folder)
         if not (self._folder / "modules.json").is_file():
             warnings.warn(
                 f"{self._folder} has no modules.json, so nothing says how to pool its encoder's states: mean pooling "
                 "is used, as sentence-transformers does",
                 stacklevel=3,
             )
-        tokenizer_options = checked_options("processor_kwargs", processor_kwargs)
-        self._load_arguments = (self._folder, tokenizer_options, checked_options("config_kwargs", config_kwargs))
-        self._encoder = SentenceEncoder.load(*self._load_arguments, self._where)
-        self._max_seq_length = self._checked_length(self._encoder.stated_length)
-        self.prompts = merged_prompts(prompts, settings)
-        self.default_prompt_name = default_prompt_name or settings.get("default_prompt_name")
-        if self.default_prompt_name is not None and self.default_prompt_name not in self.prompts:
-            raise ValueError(
-                f"default_prompt_name {self.default_prompt_name!r} is none of the prompts {list(self.prompts)}"
-            )
-        self.similarity_fn_name = similarity_fn_name or settings.get("similarity_fn_name")
-        self.truncate_dim = checked_dimensions(settings.get("truncate_dim") if truncate_dim is None else truncate_dim)
+        saved = self._settings
+        self.similarity_fn_name = similarity_fn_name or saved.get("similarity_fn_name")
+        self.truncate_dim = checked_dimensions(saved.get("truncate_dim") if truncate_dim is None else truncate_dim)
 
-    @property
-    def max_seq_length(self) -> int:
-        """Tokens that stay of a text, special ones included; may be set, up to what the encoder has positions for."""
-        return self._max_seq_length
-
-    @max_seq_length.setter
-    def max_seq_length(self, value: int | None) -> None:
-        self._max_seq_length = self._encoder.max_length if value is None else self._checked_length(value)
-
-    def _checked_length(self, value: int, name: str = "max_seq_length") -> int:
-        largest = self._encoder.max_length
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= largest:
-            raise ValueError(f"{name} must be an integer from 1 to {largest}, this encoder's limit, got {value!r}")
-        return int(value)
+    def _load(self, tokenizer_options: dict[str, Any], config_options: dict[str, Any]) -> int | None:
+        encoder = SentenceEncoder.load(self._folder, tokenizer_options, config_options, self._where)
+        before: SentenceEncoder | None = getattr(self, "_encoder", None)
+        if before is not None:  # the model moves, with what may have been set since
+            encoder.pooling = before.pooling
+        self._encoder, self._packer = encoder, encoder.packer
+        return encoder.stated_length
 
     def get_max_seq_length(self) -> int:
         """Return `max_seq_length`."""
@@ -126,35 +105,6 @@ class EmbeddingModel:
     def get_sentence_embedding_dimension(self) -> int:
         """Return `get_embedding_dimension()`, of which this is the older name."""
         return self.get_embedding_dimension()
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizer:
-        """The tokenizer. It is shared by all calls and cannot be replaced."""
-        return self._encoder.tokenizer
-
-    @property
-    def device(self) -> Device:
-        """Where the model computes: `"cpu"` or `"cuda:0"`, with `type` and `index` as a `torch.device` has them."""
-        return self._where.device
-
-    def to(self, device: Any) -> EmbeddingModel:
-        """Move the model to a device, for which the checkpoint is read again, and return it.
-
-        Raises:
-            ValueError: if there is no such device.
-            DeviceError: if something is missing to compute on it.
-        """
-        where = target(device, None, self._where)
-        if where != self._where:
-            pooling = self._encoder.pooling
-            self._encoder = SentenceEncoder.load(*self._load_arguments, where)
-            self._encoder.pooling = pooling
-            self._where = where
-        return self
-
-    def eval(self) -> EmbeddingModel:
-        """Return the model: it only ever infers."""
-        return self
 
     @property
     def similarity_fn_name(self) -> str:
@@ -250,7 +200,7 @@ class EmbeddingModel:
             raise ValueError(f"target_devices is empty; name one {str(self.device)!r} for each process, or pass None")
         from . import workers  # the modules behind it are not loaded for those who want no processes
 
-        build = functools.partial(SentenceEncoder.load, *self._load_arguments, self._where)
+        build = functools.partial(SentenceEncoder.load, self._folder, *self._arguments, self._where)
         return workers.start(build, len(devices), max(1, cpus // len(devices)))
 
     @staticmethod
@@ -260,21 +210,8 @@ class EmbeddingModel:
 
         workers.stop(pool)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        state = dict(self.__dict__)
-        del state["_encoder"]
-        return _restored, (type(self), state)
-
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({str(self._folder)!r}, dimension={self._encoder.dimension}, "
             f"max_seq_length={self._max_seq_length}, pooling={list(self._encoder.pooling.modes)})"
         )
-
-
-def _restored(cls: type[EmbeddingModel], state: dict[str, Any]) -> EmbeddingModel:
-    """Make a pickled model anew: weights are mapped again from the same files."""
-    model = cls.__new__(cls)
-    model.__dict__.update(state)
-    model._encoder = SentenceEncoder.load(*model._load_arguments, model._where)
-    return model

@@ -1,4 +1,4 @@
-"""What models over texts share beside `SentenceTransformer`: loading, settings, and texts in, packed batches out."""
+"""What models over texts share: loading, settings, and texts in, packed batches out."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from .text_packing import Cuts, TextPacker, say_what_was_cut
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from typing_extensions import Self
 
     from .arguments import OnOverflow
     from .batching import Tokens
@@ -116,10 +118,11 @@ class TextModel:
         """Load what computes, set `_packer`, and return the limit that the checkpoint states, if it does."""
         raise NotImplementedError
 
-    @property
-    def config(self) -> PretrainedConfig:
-        """The checkpoint's configuration."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        @property
+        def config(self) -> PretrainedConfig:
+            """The checkpoint's configuration, of the classes that have it."""
 
     @property
     def tokenizer(self) -> PreTrainedTokenizer:
@@ -140,7 +143,7 @@ class TextModel:
         """Where the model computes: `"cpu"` or `"cuda:0"`, with `type` and `index` as a `torch.device` has them."""
         return self._where.device
 
-    def to(self, device: Any) -> TextModel:
+    def to(self, device: Any) -> Self:
         """Move the model to a device, for which the checkpoint is read again, and return it.
 
         Raises:
@@ -156,7 +159,7 @@ class TextModel:
                 raise
         return self
 
-    def eval(self) -> TextModel:
+    def eval(self) -> Self:
         """Return the model: it only ever infers."""
         return self
 
