@@ -210,8 +210,19 @@ class EmbeddingModel(TextModel):
 
         workers.stop(pool)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By hand: what pickle does by itself asks for __class__, which `foreign_protocols` answers otherwise.
+        return _restored, (type(self), self.__getstate__())
+
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({str(self._folder)!r}, dimension={self._encoder.dimension}, "
             f"max_seq_length={self._max_seq_length}, pooling={list(self._encoder.pooling.modes)})"
         )
+
+
+def _restored(cls: type[EmbeddingModel], state: dict[str, Any]) -> EmbeddingModel:
+    """Make a pickled model anew."""
+    model = cls.__new__(cls)
+    model.__setstate__(state)
+    return model
