@@ -44,12 +44,12 @@ FeedForward::FeedForward(const Kernels& kernels, const WeightMap& weights, const
                     .input_order = format.order(),
                     .output_order = order,
                     .segment_ends = format.hidden_segments});
-  down_ = Linear::of(kernels, weights, name + ".down", {name + ".down"}, hidden_size, intermediate_size,
-                     {.precision = format.precision,
-                      .input_order = order,
-                      .output_order = format.order(),
-                      .segment_ends = segment_ends(intermediate_size, {intermediate_size / 24, intermediate_size / 8,
-                                                                       3 * intermediate_size / 8})});
+  down_ = Linear::of(
+      kernels, weights, name + ".down", {name + ".down"}, hidden_size, intermediate_size,
+      {.precision = format.precision,
+       .input_order = order,
+       .output_order = format.order(),
+       .segment_ends = segment_ends(intermediate_size, {intermediate_size / 12, 3 * intermediate_size / 8})});
 }
 
 void FeedForward::collect(const std::string& name, PackedParts& parts) const {

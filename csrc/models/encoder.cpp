@@ -66,8 +66,7 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
   format_.precision = config.precision;
   if (bytes) {
     format_.hidden_order = hidden_order(config, weights, kernels);
-    format_.hidden_segments =
-        segment_ends(config.hidden_size, {config.hidden_size / 6, config.hidden_size / 3, 2 * config.hidden_size / 3});
+    format_.hidden_segments = segment_ends(config.hidden_size, {config.hidden_size / 6});
   }
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string name = "layers." + std::to_string(i);

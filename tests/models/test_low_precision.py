@@ -89,7 +89,10 @@ def test_every_instruction_set(instruction_set: str, minilm: Path, tmp_path: Pat
     for dtype in DTYPES:
         here = bertcpp.AutoModel.from_pretrained(minilm, dtype=dtype)(ids).last_hidden_state
         there = np.load(tmp_path / f"{dtype}.npy")
-        assert cosines(here, there).min() > 0.999
+        alike = cosines(here, there)
+        assert alike.mean() > 0.9995
+        # Where float32 rounds otherwise a byte moves by one step, and the layers after it see that.
+        assert alike.min() > 0.998
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
