@@ -14,13 +14,23 @@ __all__ = ["ROOT", "choose_cpus", "commit", "cpu_ticks", "describe", "stolen_sin
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def commit() -> str:
-    """The short id of the commit that is measured, marked where the tree differs from it; empty without git."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+# What a benchmark writes into the tree, part after part.
+WRITTEN = ("README.md", "docs/benchmarks.json", "docs/benchmarks.md", "docs/benchmarks.svg")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def commit() -> str:
+    """The short id of the commit that is measured, marked where the tree differs from it in more than results.
+
+    Empty without git.
+    """
+    name = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{path}" for path in WRITTEN))
+    return f"{name}-dirty" if name and changed else name
 
 
 def cpu_ticks() -> tuple[int, int]:
