@@ -1,5 +1,5 @@
 # One row per instruction set: name, then the flags that csrc/kernels/isa.cpp is compiled with.
-# A new instruction set is one row here and one section of csrc/kernels/simd.h.
+# A new instruction set is one row here, one section of csrc/kernels/simd.h and one entry of csrc/kernels/dispatch.cpp.
 #
 # Every row becomes an object library `isa_<name>` that exports one symbol, `bertcpp_kernels_<name>`, and defines
 # BERTCPP_HAVE_<NAME> for csrc/kernels/dispatch.cpp. The rows are never given the flags of another row, and link-time

@@ -80,7 +80,8 @@ void bind_processor(py::module_& module) {
       "instruction_set", [] { return std::string(active_kernels().name); },
       "The instruction set in use: the best that the processor runs, or the one that BERTCPP_ISA names.");
   module.def("instruction_sets", &instruction_sets,
-             "The instruction sets that this build carries and this processor runs, best first.");
+             "The instruction sets that this build carries and this processor runs, best first. "
+             "`amx` leads where it is, but is used only where BERTCPP_ISA names it.");
   module.def("available_cpus", &available_cpus,
              "The processors this process may use: its affinity mask, cut by its control groups' quota.");
   module.def("set_num_threads", &set_threads, py::arg("n"), "Sets how many threads calls use that name no number.");

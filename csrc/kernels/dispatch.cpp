@@ -45,7 +45,8 @@ const KernelsEntry* kernel_entries(size_t* count) {
   static const KernelsEntry entries[] = {
 #if BERTCPP_HAVE_AMX
       {bertcpp_kernels_amx(),
-       cpu_features().amx_bf16 && cpu_features().amx_int8 && cpu_features().avx512_bf16 && cpu_features().avx512_vnni},
+       cpu_features().amx_bf16 && cpu_features().amx_int8 && cpu_features().avx512_bf16 && cpu_features().avx512_vnni,
+       true},
 #endif
 #if BERTCPP_HAVE_AVX512_BF16
       {bertcpp_kernels_avx512_bf16(), cpu_features().avx512_bf16 && cpu_features().avx512_vnni},
@@ -93,7 +94,7 @@ const Kernels& best() {
   size_t count = 0;
   const KernelsEntry* entries = kernel_entries(&count);
   for (size_t i = 0; i < count; ++i) {
-    if (entries[i].supported) return *entries[i].kernels;
+    if (entries[i].supported && !entries[i].only_by_name) return *entries[i].kernels;
   }
   throw InstructionSetError("this build carries no instruction set that this processor runs: " + names(false));
 }

@@ -34,7 +34,8 @@ namespace {
 constexpr Kernels kTable = {
     .name = BERTCPP_ISA_NAME,
     .vector_width = kWidth,
-    .mr = kTallestTile,
+    .mr = kMr,
+    .low_mr = kTallestTile,
     .nr = kNr,
     .native_bfloat16 = kNativeBFloat16,
     .pack_weight = pack_weight,

@@ -87,7 +87,8 @@ struct AttentionArgs {
 struct Kernels {
   const char* name;
   int64_t vector_width;  // floats
-  int64_t mr;            // rows of the largest tile
+  int64_t mr;            // rows of the largest tile of floats
+  int64_t low_mr;        // the same of bfloat16 and bytes
   int64_t nr;            // columns of a panel
   bool native_bfloat16;  // products of bfloat16 are instructions, faster than float32's
 
@@ -140,14 +141,15 @@ struct Kernels {
 };
 
 // Best first. Each entry is one compiled instruction set of this build; `supported` is false where the processor lacks
-// it.
+// it. What has never run on a processor, and would displace what has, is taken only where BERTCPP_ISA names it.
 struct KernelsEntry {
   const Kernels* kernels;
   bool supported;
+  bool only_by_name = false;
 };
 const KernelsEntry* kernel_entries(size_t* count);
 
-// The table in use: the best supported one, or the one that BERTCPP_ISA names. Throws InstructionSetError.
+// The table in use: the best supported one that is not taken by name alone, or the one that BERTCPP_ISA names. Throws InstructionSetError.
 const Kernels& active_kernels();
 // The table with this name. Throws InstructionSetError if it is not carried or not runnable here.
 const Kernels& kernels_named(const char* name);

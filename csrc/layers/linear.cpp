@@ -21,15 +21,15 @@ struct Grid {
 // A chunk's block of x takes half of the L2 cache, while panels stream past it. Then columns are cut until every thread
 // has several tasks: a chunk's tasks follow one another, so its rows stay in every thread's cache, while another cut
 // through the rows would read all panels from memory once more. Rows are cut where columns do not suffice.
-Grid plan(const Kernels& kernels, int64_t m, int64_t panels, int64_t k, int threads) {
+Grid plan(const Kernels& kernels, int64_t m, int64_t mr, int64_t panels, int64_t k, int threads) {
   constexpr int64_t kTasksPerThread = 6;
   const int64_t row_bytes = kernels.matmul_depth(k) * static_cast<int64_t>(sizeof(float));
-  const int64_t most_rows = std::max(kernels.mr, cpu_caches().l2 / 2 / row_bytes);
+  const int64_t most_rows = std::max(mr, cpu_caches().l2 / 2 / row_bytes);
   Grid grid{ceil_div(m, most_rows), 1};
   if (threads == 1) return grid;
   const int64_t wanted = kTasksPerThread * threads;
   grid.groups = std::min(ceil_div(wanted, grid.chunks), panels);
-  grid.chunks = std::clamp(ceil_div(wanted, grid.groups), grid.chunks, std::max(grid.chunks, ceil_div(m, kernels.mr)));
+  grid.chunks = std::clamp(ceil_div(wanted, grid.groups), grid.chunks, std::max(grid.chunks, ceil_div(m, mr)));
   return grid;
 }
 
@@ -190,7 +190,8 @@ void Linear::prepare(Team& team, const float* x, int64_t x_stride, int64_t m, co
 
 void Linear::forward(Team& team, const LinearInput& input, const LinearOutput& output) const {
   const int64_t panels = ceil_div(n_, kernels_->nr);
-  const Grid grid = plan(*kernels_, input.m, panels, words_, team.size());
+  const int64_t mr = precision_ == Precision::kFloat32 ? kernels_->mr : kernels_->low_mr;
+  const Grid grid = plan(*kernels_, input.m, mr, panels, words_, team.size());
   team.for_each(grid.groups * grid.chunks, [&](int64_t task) {
     const int64_t chunk = task / grid.groups;
     const int64_t group = task % grid.groups;

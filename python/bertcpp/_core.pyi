@@ -26,7 +26,10 @@ def instruction_set() -> str:
     """
 
 def instruction_sets() -> list[str]:
-    """The instruction sets that this build carries and this processor runs, best first."""
+    """The instruction sets that this build carries and this processor runs, best first.
+
+    `amx` leads where it is, but is used only where BERTCPP_ISA names it.
+    """
 
 def available_cpus() -> int:
     """The processors this process may use: its affinity mask, cut by its control groups' quota (rounded up)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_cuda_on_an_emulated_gpu(cases: list[Path], seed: int) -> None:
 
 def test_emulated_tile_instructions() -> None:
     printed = run("amx_tests")
-    assert "amx instructions: ok" in printed or "amx: skipped" in printed
+    assert ("amx instructions: ok" if platform.machine() == "x86_64" else "amx: skipped") in printed
 
 
 def test_runtime() -> None:
