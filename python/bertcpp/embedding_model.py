@@ -36,6 +36,7 @@ class EmbeddingModel(TextModel):
     _kinds = ("SentenceTransformer",)
     _loaded = ("_encoder", "_packer")
     _encoder: SentenceEncoder
+    _include_prompt: bool | None = None  # None is as the checkpoint says
 
     @renamed(tokenizer_kwargs="processor_kwargs")
     def __init__(
@@ -86,10 +87,9 @@ class EmbeddingModel(TextModel):
         self.truncate_dim = checked_dimensions(saved.get("truncate_dim") if truncate_dim is None else truncate_dim)
 
     def _load(self, tokenizer_options: dict[str, Any], config_options: dict[str, Any]) -> int | None:
-        encoder = SentenceEncoder.load(self._folder, tokenizer_options, config_options, self._where)
-        before: SentenceEncoder | None = getattr(self, "_encoder", None)
-        if before is not None:  # the model moves, with what may have been set since
-            encoder.pooling = before.pooling
+        encoder = SentenceEncoder.load(
+            self._folder, tokenizer_options, config_options, self._where, include_prompt=self._include_prompt
+        )
         self._encoder, self._packer = encoder, encoder.packer
         return encoder.stated_length
 
@@ -156,7 +156,8 @@ class EmbeddingModel(TextModel):
 
     def set_pooling_include_prompt(self, include_prompt: bool) -> None:
         """Say whether a prompt's tokens take part in pooling."""
-        self._encoder.set_include_prompt(include_prompt)
+        self._include_prompt = bool(include_prompt)
+        self._encoder.set_include_prompt(self._include_prompt)
 
     def preprocess(self, inputs: list[Any], prompt: str | None = None, *, return_tensors: str = "np") -> Any:
         """Return the tokens of `inputs`, padded: a dictionary of arrays `[n, longest]` as the tokenizer names them.
@@ -200,7 +201,9 @@ class EmbeddingModel(TextModel):
             raise ValueError(f"target_devices is empty; name one {str(self.device)!r} for each process, or pass None")
         from . import workers  # the modules behind it are not loaded for those who want no processes
 
-        build = functools.partial(SentenceEncoder.load, self._folder, *self._arguments, self._where)
+        build = functools.partial(
+            SentenceEncoder.load, self._folder, *self._arguments, self._where, include_prompt=self._include_prompt
+        )
         return workers.start(build, len(devices), max(1, cpus // len(devices)))
 
     @staticmethod

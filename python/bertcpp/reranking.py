@@ -265,7 +265,7 @@ class CrossEncoder(MtebModel, TextModel):
         """Return float32 `[n, num_labels]`, or None for no pairs."""
         rows = Rows(None)
         for tokens, windows in self._packs(map(_pair, pairs), call, show, "Scoring"):
-            batches = self._batches(tokens, call)
+            batches = self._batches(self.config, tokens, call)
             found = np.concatenate(
                 [self._model.packed_logits(batch, num_threads=call.num_threads) for batch in batches]
             )

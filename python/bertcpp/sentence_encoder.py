@@ -92,6 +92,8 @@ class SentenceEncoder:
         tokenizer_options: dict[str, Any],
         config_options: dict[str, Any],
         where: devices.Target | None = None,
+        *,
+        include_prompt: bool | None = None,
     ) -> SentenceEncoder:
         """Load a checkpoint's folder; one without modules.json gets mean pooling.
 
@@ -100,6 +102,7 @@ class SentenceEncoder:
             tokenizer_options: keywords for the tokenizer, which take precedence over the checkpoint's.
             config_options: fields that replace those of config.json.
             where: the device and what it computes in; None is float32 on the processor.
+            include_prompt: whether a prompt's tokens take part in pooling; None is as the checkpoint says.
 
         Raises:
             CheckpointError: if a file is missing, damaged, or of a kind that is not read.
@@ -117,6 +120,8 @@ class SentenceEncoder:
         config = AutoConfig.from_pretrained(modules.encoder, **config_options)
         core, limits = architectures.load_encoder(modules.encoder, config, add_pooling_layer=False, where=where)
         encoder = cls(core, limits, tokenizer, modules)
+        if include_prompt is not None:
+            encoder.set_include_prompt(include_prompt)
         encoder.stated_length = min(tokenizer.model_max_length if stated is None else stated, encoder.max_length)
         return encoder
 

@@ -216,7 +216,7 @@ class SparseEncoder(TextModel):
         for tokens, windows in self._packs(texts, call, show, "Encoding"):
             computed = (
                 (batch.cu_seqlens, self._model.packed_states(batch, num_threads=call.num_threads))
-                for batch in self._batches(tokens, call)
+                for batch in self._batches(self.config, tokens, call)
             )
             if windows is None:
                 for bounds, states in computed:

@@ -118,12 +118,6 @@ class TextModel:
         """Load what computes, set `_packer`, and return the limit that the checkpoint states, if it does."""
         raise NotImplementedError
 
-    if TYPE_CHECKING:
-
-        @property
-        def config(self) -> PretrainedConfig:
-            """The checkpoint's configuration, of the classes that have it."""
-
     @property
     def tokenizer(self) -> PreTrainedTokenizer:
         """The tokenizer. It is shared by all calls and cannot be replaced."""
@@ -223,9 +217,10 @@ class TextModel:
         if call.on_overflow != "truncate":
             say_what_was_cut(cuts, first, call.max_length, self._packer.max_length)
 
-    def _batches(self, tokens: Tokens, call: Call) -> Iterator[Tokens]:
+    @staticmethod
+    def _batches(config: PretrainedConfig, tokens: Tokens, call: Call) -> Iterator[Tokens]:
         """Yield the sequences in runs of as many tokens as the engine takes at once."""
-        settings = architectures.engine_config(self.config)
+        settings = architectures.engine_config(config)
         budget = token_budget(settings, call.num_threads or _core.get_num_threads())
         for start, end in splits(tokens.cu_seqlens, min(budget, call.batch_tokens)):
             yield tokens.rows(start, end)

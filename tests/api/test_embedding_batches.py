@@ -174,10 +174,15 @@ def test_a_model_can_be_pickled(path: Path, rng: np.random.Generator) -> None:
     texts = ragged(rng, 5)
     assert np.array_equal(twin.encode(texts, prompt_name="query"), model.encode(texts, prompt_name="query"))
     assert (twin.max_seq_length, twin.truncate_dim, twin.device) == (40, 7, "cpu")
+    model.set_pooling_include_prompt(False)
+    without, twin = model.encode(texts, prompt_name="query"), pickle.loads(pickle.dumps(model))
+    assert np.array_equal(twin.encode(texts, prompt_name="query"), without)
+    assert not np.array_equal(without, model.encode(["Find: " + text for text in texts]))
 
 
 def test_worker_processes(path: Path, rng: np.random.Generator) -> None:
-    model = SentenceTransformer(path)
+    model = SentenceTransformer(path, prompts={"query": "Find: "})
+    model.set_pooling_include_prompt(False)
     texts = ragged(rng, 90)
     pool = model.start_multi_process_pool(["cpu", "cpu"])
     try:
@@ -187,6 +192,8 @@ def test_worker_processes(path: Path, rng: np.random.Generator) -> None:
         assert np.array_equal(model.encode_multi_process(sentences=texts, pool=pool, chunk_size=50), expected)
         assert np.array_equal(model.encode(texts[0], pool=pool), expected[0])
         assert model.encode([], pool=pool).shape == (0,)
+        prompted = model.encode(texts, prompt_name="query")
+        assert np.array_equal(model.encode(texts, prompt_name="query", pool=pool), prompted)
         for precision in ("int8", "binary"):
             alone = model.encode(texts, precision=precision)  # type: ignore[arg-type]
             assert np.array_equal(model.encode(texts, pool=pool, precision=precision), alone)  # type: ignore[arg-type]

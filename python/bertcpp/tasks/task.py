@@ -297,8 +297,8 @@ class Task:
         """What `max_length` must be for `encode_ids` to do what a call with these options does."""
         if cut in (False, "do_not_truncate") or (cut is None and max_length is None):
             return None
-        limit = self.tokenizer.model_max_length if max_length is None else max_length
-        return whole_number("max_length", limit) if limit < 2**31 else None
+        limit = self.tokenizer.model_max_length if max_length is None else whole_number("max_length", max_length)
+        return int(limit) if limit < 2**31 else None
 
     def _packed_ids(self, items: list[Any], pairs: bool, max_length: int | None) -> Tokens:
         left, right = zip(*items, strict=True) if pairs else (items, None)
