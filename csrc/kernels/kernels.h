@@ -149,7 +149,8 @@ struct KernelsEntry {
 };
 const KernelsEntry* kernel_entries(size_t* count);
 
-// The table in use: the best supported one that is not taken by name alone, or the one that BERTCPP_ISA names. Throws InstructionSetError.
+// The table in use: the best supported one that is not taken by name alone, or the one that BERTCPP_ISA names. Throws
+// InstructionSetError.
 const Kernels& active_kernels();
 // The table with this name. Throws InstructionSetError if it is not carried or not runnable here.
 const Kernels& kernels_named(const char* name);
