@@ -105,6 +105,7 @@ py::dict forward_padded(const Self& self, const py::object& input_ids, const py:
     padding.embeds = inputs_embeds.cast<const Borrowed&>().floats({rows, width, config.embedding_size});
     batch.inputs_embeds = static_cast<const float*>(padding.embeds.data);
   }
+  engine.encoder().require(batch, padding);
   EncoderOutputs outputs;
   DeviceResults results(engine.encoder().device());
   const Shape states{rows, width, config.hidden_size};
@@ -133,33 +134,24 @@ py::dict forward_padded(const Self& self, const py::object& input_ids, const py:
   return done;
 }
 
-// A copy on the host, laid out as the caller's array is; bfloat16 as its bits.
+// A copy on the host, with the axes in the order of the caller's array; bfloat16 as its bits.
 py::array fetch(const Self& self, const Borrowed& given) {
-  const std::vector<int64_t> shape = given.shape();
-  std::vector<int64_t> strides = given.strides();
-  int64_t before = 0;  // bytes of it that lie before the first element, and from there on
-  int64_t after = given.itemsize();
-  for (size_t i = 0; i < shape.size(); ++i) {
-    strides[i] *= given.itemsize();
-    if (shape[i] == 0) after = before = 0;
-  }
-  for (size_t i = 0; i < shape.size() && after > 0; ++i) {
-    const int64_t reach = (shape[i] - 1) * strides[i];
-    (reach < 0 ? before : after) += std::abs(reach);
-  }
-  py::array_t<uint8_t> bytes(before + after);
+  const HostLayout layout = given.host_layout();
+  py::array_t<uint8_t> bytes(static_cast<int64_t>(layout.from.count * layout.from.bytes));
   uint8_t* to = bytes.mutable_data();
-  if (before + after > 0) {
+  if (bytes.size() > 0) {
     const GilRelease release;
-    self.engine().encoder().download(given.data() - before, static_cast<size_t>(before + after), to);
+    self.engine().encoder().download(layout.from, to);
   }
   const std::string dtype = given.dtype();
-  return py::array(py::dtype(dtype == "bfloat16" ? "uint16" : dtype), shape, strides, to + before, bytes);
+  return py::array(py::dtype(dtype == "bfloat16" ? "uint16" : dtype), given.shape(), layout.strides, to + layout.start,
+                   bytes);
 }
 
 SharedArray upload(const Self& self, const py::object& values) {
   const FloatArray array = floats(values, "values", Shape(static_cast<size_t>(py::array(values).ndim()), -1));
   const cuda::Encoder& encoder = self.engine().encoder();
+  encoder.refuse_after_fork();
   auto result = std::make_shared<cuda::Array>(encoder.device(), Shape(array.shape(), array.shape() + array.ndim()));
   const void* data = array.data();
   const GilRelease release;
@@ -167,7 +159,7 @@ SharedArray upload(const Self& self, const py::object& values) {
   return result;
 }
 
-std::unique_ptr<Borrowed> borrow(const Self& self, const py::capsule& capsule, const std::string& name) {
+std::unique_ptr<Borrowed> borrow(const Self& self, const py::object& capsule, const std::string& name) {
   return std::make_unique<Borrowed>(capsule, name, self.engine().encoder().device());
 }
 
@@ -175,13 +167,16 @@ std::unique_ptr<Borrowed> borrow(const Self& self, const py::capsule& capsule, c
 // done before it returns.
 py::capsule array_dlpack(const SharedArray& array, const py::object& stream, const py::object&,
                          const py::object& device, const py::object& copy) {
-  if (!stream.is_none() && stream.cast<int64_t>() == 0) {
+  if (!stream.is_none() && PyIndex_Check(stream.ptr()) == 0) {
+    throw InputError("stream must be None or the number of a CUDA stream, not a " + type_name(stream));
+  }
+  if (stream.equal(py::int_(0))) {
     throw py::buffer_error("stream is 0, which DLPack leaves open on CUDA; pass 1 for the legacy default stream");
   }
   if (!device.is_none() && !device.equal(py::make_tuple(dlpack::kCuda, array->device()))) {
     throw py::buffer_error("this array is on cuda:" + std::to_string(array->device()) + " and is not moved");
   }
-  if (!copy.is_none() && copy.cast<bool>()) throw py::buffer_error("this array is lent, not copied");
+  if (!copy.is_none() && !copy.equal(py::bool_(false))) throw py::buffer_error("this array is lent, not copied");
   return lend(array);
 }
 

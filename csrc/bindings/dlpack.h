@@ -10,6 +10,7 @@
 
 #include "cuda/array.h"
 #include "cuda/batch.h"
+#include "cuda/transfer.h"
 
 namespace bertcpp::bindings {
 
@@ -44,22 +45,28 @@ struct ManagedTensor {
 };
 }  // namespace dlpack
 
+// How an array comes to the host: rows of its memory, without what lies between them.
+struct HostLayout {
+  cuda::ByteRows from;           // none where there are no elements
+  std::vector<int64_t> strides;  // in bytes, where the rows follow each other
+  int64_t start;                 // the first element's byte there
+};
+
 // A caller's array on a GPU, for as long as this lives.
 class Borrowed {
  public:
-  // Takes the tensor out of a capsule that the array's __dlpack__ made. Throws InputError where its elements are no
-  // numbers, or it is on another device.
-  Borrowed(const py::capsule& capsule, const std::string& name, int device);
+  // Takes the tensor out of a capsule that the array's __dlpack__ made. Throws InputError where it is none, is on
+  // another device, its elements are no numbers, or its sizes, strides and address make no sense.
+  Borrowed(const py::object& capsule, const std::string& name, int device);
   ~Borrowed();
   Borrowed(const Borrowed&) = delete;
   Borrowed& operator=(const Borrowed&) = delete;
 
-  const std::string& name() const { return name_; }
   std::vector<int64_t> shape() const { return {tensor_->tensor.shape, tensor_->tensor.shape + tensor_->tensor.ndim}; }
   std::vector<int64_t> strides() const;  // in elements
   std::string dtype() const;             // as NumPy names it, and "bfloat16"
   const std::byte* data() const;
-  int64_t itemsize() const { return tensor_->tensor.dtype.bits / 8; }
+  HostLayout host_layout() const;
   // As the engine reads floats. Throws InputError unless the shape is this and the elements are floats.
   cuda::CallerArray floats(const std::vector<int64_t>& shape) const;
 
@@ -67,6 +74,9 @@ class Borrowed {
   dlpack::ManagedTensor* tensor_;
   std::string name_;
 };
+
+// The name of an object's type, for messages.
+std::string type_name(const py::object& value);
 
 // A capsule that holds the array, for a consumer on any stream: what is in the array is complete.
 py::capsule lend(const std::shared_ptr<const cuda::Array>& array);

@@ -19,12 +19,21 @@ void check(const EncoderBatch& batch, const Padding& padding) {
     throw InputError("rows of " + std::to_string(padding.columns) +
                      " columns are none, or too many for offsets of 32 bits");
   }
+  std::vector<bool> taken(static_cast<size_t>(padding.columns));
   for (int64_t b = 0; b < batch.num_sequences; ++b) {
+    taken.assign(taken.size(), false);
     for (int64_t t = batch.cu_seqlens[b]; t < batch.cu_seqlens[b + 1]; ++t) {
       const int64_t cell = padding.cell(t);
-      if (cell >= b * padding.columns && cell < (b + 1) * padding.columns) continue;
-      throw InputError("cells[" + std::to_string(t) + "] is " + std::to_string(cell) + ", which is not in row " +
-                       std::to_string(b) + " of " + std::to_string(padding.columns) + " columns");
+      const int64_t column = cell - b * padding.columns;
+      const bool inside = column >= 0 && column < padding.columns;
+      if (inside && !taken[static_cast<size_t>(column)]) {
+        taken[static_cast<size_t>(column)] = true;
+        continue;
+      }
+      const std::string text = "cells[" + std::to_string(t) + "] is " + std::to_string(cell);
+      if (inside) throw InputError(text + ", where another token lies; give each a cell of its own");
+      throw InputError(text + ", which is not in row " + std::to_string(b) + " of " + std::to_string(padding.columns) +
+                       " columns");
     }
   }
 }

@@ -18,7 +18,7 @@ struct Padding {
   int64_t cell(int64_t token) const { return cells == nullptr ? token : cells[token]; }
 };
 
-// Throws InputError where a token is not in its sequence's row.
+// Throws InputError where a token is not in its sequence's row, or in the same cell as another.
 void check(const EncoderBatch& batch, const Padding& padding);
 
 // Whole sequences of a batch: [first_sequence, first_sequence + num_sequences), tokens from first_token on.

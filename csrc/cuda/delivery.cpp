@@ -6,7 +6,10 @@
 namespace bertcpp::cuda {
 
 void Delivery::clear(const EncoderBatch& batch, const Padding* padding, int64_t width, float* out) {
-  if (out == nullptr || padding == nullptr || padding->cells == nullptr) return;
+  if (out == nullptr || padding == nullptr) return;
+  const bool filled = padding->cells == nullptr && batch.key_lens == nullptr &&
+                      batch.num_tokens == batch.num_sequences * padding->columns;
+  if (filled) return;
   const int64_t values = checked_mul({batch.num_sequences, padding->columns, width});
   check(cudaMemsetAsync(out, 0, checked_bytes(values, sizeof(float)), stream_), "clearing memory");
 }

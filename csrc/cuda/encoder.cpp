@@ -82,6 +82,12 @@ void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs, 
   compute(batch, outputs, &padding);
 }
 
+void Encoder::require(const EncoderBatch& batch, const Padding& padding) const {
+  refuse_after_fork();
+  check(config_, batch, {});
+  check(batch, padding);
+}
+
 void Encoder::compute(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding* padding) const {
   refuse_after_fork();
   check(config_, batch, outputs);
@@ -93,11 +99,11 @@ void Encoder::compute(const EncoderBatch& batch, const EncoderOutputs& outputs, 
 
 uintptr_t Encoder::stream() const { return reinterpret_cast<uintptr_t>(engine_->stream()); }
 
-void Encoder::download(const void* from, size_t bytes, void* to) const {
+void Encoder::download(const ByteRows& from, void* to) const {
   refuse_after_fork();
   const std::lock_guard lock(mutex_);
   const DeviceScope scope(device_);
-  engine_->transfer().download(engine_->stream(), from, bytes, to);
+  engine_->transfer().download(engine_->stream(), from, to);
 }
 
 void Encoder::upload(const void* from, size_t bytes, void* to) const {

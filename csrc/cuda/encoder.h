@@ -21,6 +21,7 @@ enum class Compute {
 };
 
 class Engine;
+struct ByteRows;
 struct Padding;
 
 class Encoder {
@@ -39,12 +40,16 @@ class Encoder {
   // The same for arrays that stay on the device, where results are complete when it returns.
   void forward(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding& padding) const;
 
+  // What `forward` refuses, before memory is taken for its results. Throws InputError, TokenIdError, DeviceError.
+  void require(const EncoderBatch& batch, const Padding& padding) const;
+  void refuse_after_fork() const;  // throws DeviceError
+
   int device() const { return device_; }
   // The stream that it computes on, as DLPack passes it: what is put on it before a call is done before the call
   // begins.
   uintptr_t stream() const;
   // Bytes of the device's memory, and back, on that stream.
-  void download(const void* from, size_t bytes, void* to) const;
+  void download(const ByteRows& from, void* to) const;
   void upload(const void* from, size_t bytes, void* to) const;
 
   const EncoderConfig& config() const { return config_; }
@@ -53,7 +58,6 @@ class Encoder {
   size_t nbytes() const;  // of the weights on the device
 
  private:
-  void refuse_after_fork() const;
   void compute(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding* padding) const;
 
   EncoderConfig config_;

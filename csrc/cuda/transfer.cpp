@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "cuda/errors.h"
 
@@ -10,6 +11,8 @@ namespace {
 
 // What is larger goes in pieces of this size.
 constexpr size_t kMostBytes = size_t{32} << 20;
+// Copies of rows that are further apart go row by row: CUDA's limit.
+constexpr size_t kLargestPitch = std::numeric_limits<int32_t>::max();
 
 }  // namespace
 
@@ -19,18 +22,33 @@ std::byte* Transfer::pinned(size_t bytes) {
 }
 
 void Transfer::fetch(cudaStream_t stream, Matrix<const float> x, int64_t rows, int64_t n, float* out) {
-  const size_t row_bytes = static_cast<size_t>(n) * sizeof(float);
-  if (x.stride == n) return download(stream, x.data, static_cast<size_t>(rows) * row_bytes, out);
-  const int64_t at_once = std::clamp<int64_t>(static_cast<int64_t>(kMostBytes / row_bytes), 1, rows);
-  std::byte* through = pinned(static_cast<size_t>(at_once) * row_bytes);
-  for (int64_t first = 0; first < rows; first += at_once) {
-    const auto count = static_cast<size_t>(std::min(at_once, rows - first));
-    check(
-        cudaMemcpy2DAsync(through, row_bytes, x.data + first * x.stride, static_cast<size_t>(x.stride) * sizeof(float),
-                          row_bytes, count, cudaMemcpyDeviceToHost, stream),
-        "copying results from the GPU");
+  download(stream,
+           {.first = x.data,
+            .count = static_cast<size_t>(rows),
+            .bytes = static_cast<size_t>(n) * sizeof(float),
+            .pitch = static_cast<size_t>(x.stride) * sizeof(float)},
+           out);
+}
+
+void Transfer::download(cudaStream_t stream, const ByteRows& from, void* to) {
+  if (from.pitch == from.bytes) return download(stream, from.first, from.count * from.bytes, to);
+  const auto* first = static_cast<const std::byte*>(from.first);
+  auto* next = static_cast<std::byte*>(to);
+  if (from.bytes > kMostBytes || from.pitch > kLargestPitch) {
+    for (size_t row = 0; row < from.count; ++row, first += from.pitch, next += from.bytes) {
+      download(stream, first, from.bytes, next);
+    }
+    return;
+  }
+  const size_t at_once = std::min(kMostBytes / from.bytes, from.count);
+  std::byte* through = pinned(at_once * from.bytes);
+  for (size_t done = 0; done < from.count; done += at_once) {
+    const size_t count = std::min(at_once, from.count - done);
+    check(cudaMemcpy2DAsync(through, from.bytes, first + done * from.pitch, from.pitch, from.bytes, count,
+                            cudaMemcpyDeviceToHost, stream),
+          "copying results from the GPU");
     check(cudaStreamSynchronize(stream), "computing on the GPU");
-    std::memcpy(out + first * n, through, count * row_bytes);
+    std::memcpy(next + done * from.bytes, through, count * from.bytes);
   }
 }
 

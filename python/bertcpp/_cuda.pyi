@@ -35,7 +35,10 @@ class Array:
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
     ) -> Any:
-        """A capsule "dltensor". Raises BufferError for another device, a copy, or stream 0."""
+        """A capsule "dltensor". Raises BufferError for another device, a copy, or stream 0.
+
+        Raises InputError for a stream that is no number.
+        """
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """2, DLPack's number for CUDA, and the GPU's."""
@@ -77,11 +80,15 @@ class Encoder(_core.Encoder):  # type: ignore[misc]  # the same methods; no subc
     def borrow(self, capsule: Any, name: str) -> Borrowed:
         """Takes what an array's `__dlpack__(stream=...)` gave; `name` is for messages.
 
-        Raises InputError where it is on another device or its elements are no numbers.
+        Raises InputError where it is no capsule of a tensor, is on another device, its elements are no numbers, or its
+        sizes, strides and address make no sense.
         """
 
     def fetch(self, array: Borrowed) -> NDArray[Any]:
-        """A copy on the host, in one transfer through pinned memory; bfloat16 as its bits in uint16."""
+        """A copy on the host, in one transfer through pinned memory; bfloat16 as its bits in uint16.
+
+        Of a view, the rows along its longest strides come without what lies between them, where that is more than half.
+        """
 
     def upload(self, values: NDArray[np.float32]) -> Array:
         """A copy on the GPU. Raises DeviceMemoryError."""
@@ -104,8 +111,8 @@ class Encoder(_core.Encoder):  # type: ignore[misc]  # the same methods; no subc
     ) -> dict[str, Any]:
         """`forward` with results that are padded as a caller's [B, width] arrays are, and stay on the GPU.
 
-        cells: [T], the place of each token in the flattened rows; None where all are there. inputs_embeds: packed on
-        the host, or [B, width, E] on the GPU.
+        cells: [T], the place of each token in the flattened rows, each another; None: 0, 1, 2 ...
+        inputs_embeds: packed on the host, or [B, width, E] on the GPU.
         Returns the same names with `Array`s: hidden states [B, width, H] and attentions [B, A, width, width], zeros
         where no token is; pooler_output [B, H].
         Raises InputError, TokenIdError, DeviceError, DeviceMemoryError.

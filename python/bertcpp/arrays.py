@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, MissingDependencyError
+from .errors import InputError, InputTypeError, MissingDependencyError
 
 __all__ = [
     "AnyArray",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 _CUDA = 2  # DLPack's number for the memory of an NVIDIA GPU
+_ELSEWHERE = {10: "an AMD GPU (ROCm)", 13: "CUDA managed memory"}  # its numbers for what no model reads
 
 Int32Array: TypeAlias = NDArray[np.int32]
 FloatArray: TypeAlias = NDArray[np.float32]
@@ -55,15 +57,35 @@ class LentArray(NamedTuple):
         return len(self.shape)
 
 
-def gpu_of(value: object) -> int | None:
-    """Return the number of the NVIDIA GPU that an array lies on; None for anything else."""
-    if is_torch_tensor(value):
-        if not value.is_cuda:  # type: ignore[attr-defined]  # a tensor
-            return None
-    elif isinstance(value, np.ndarray) or not hasattr(value, "__dlpack_device__"):
+def gpu_of(value: object, name: str) -> int | None:
+    """Return the number of the NVIDIA GPU that an array lies on; None for anything else.
+
+    Args:
+        value: an array, or whatever the caller passed.
+        name: the argument's name, for messages.
+
+    Raises:
+        InputTypeError: it does not say where it lies as DLPack has it.
+    """
+    if is_torch_tensor(value) and not value.is_cuda:  # type: ignore[attr-defined]  # a tensor
         return None
-    kind, number = value.__dlpack_device__()  # type: ignore[attr-defined]  # just asked for
-    return int(number) if int(kind) == _CUDA else None
+    kind, number = _dlpack_device(value, name)
+    return number if kind == _CUDA else None
+
+
+def _dlpack_device(value: Any, name: str) -> tuple[int, int]:
+    """What kind of memory an array lies in, and the number of its device; (0, 0) for what knows no DLPack."""
+    if isinstance(value, (np.ndarray, type)) or not hasattr(value, "__dlpack_device__"):
+        return 0, 0
+    place = value.__dlpack_device__()
+    try:
+        kind, number = (operator.index(part) for part in place)
+    except (TypeError, ValueError):
+        raise InputTypeError(
+            f"{name}.__dlpack_device__() gave {place!r}, not DLPack's numbers of a kind of memory and a device; pass a "
+            "NumPy array"
+        ) from None
+    return kind, number
 
 
 def as_torch_tensor(array: AnyArray) -> Any:
@@ -95,11 +117,12 @@ def as_array(value: Any, name: str) -> AnyArray:
         name: the argument's name, for messages.
 
     Raises:
-        InputError: the value is no array of numbers or booleans, or lies on another device than the CPU.
+        InputError: the value is no array of numbers or booleans, or lies on another device than the CPU; an
+            InputTypeError where its own library makes no NumPy array of it.
     """
     if is_torch_tensor(value):
         array = _from_torch(value, name)
-    elif (gpu := gpu_of(value)) is not None:
+    elif (gpu := gpu_of(value, name)) is not None:
         raise InputError(f"{name} lies on cuda:{gpu}; copy it to the CPU first")
     elif isinstance(value, np.ndarray):
         array = value
@@ -111,6 +134,10 @@ def as_array(value: Any, name: str) -> AnyArray:
             array = np.asarray(value)
         except ValueError as error:
             raise InputError(f"{name} is no rectangular array: {error}; pad its rows to one length") from error
+        except TypeError as error:
+            place = _ELSEWHERE.get(_dlpack_device(value, name)[0])
+            what = "cannot be read as an array" if place is None else f"lies in {place}, which bertcpp does not read"
+            raise InputTypeError(f"{name} {what}: {error}; pass a NumPy array of its values") from error
     if array.dtype.kind not in "biuf":
         what = "texts; tokenize them first" if array.dtype.kind in "US" else f"of dtype {array.dtype}"
         if array.dtype.kind == "O":

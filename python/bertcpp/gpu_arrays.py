@@ -41,19 +41,20 @@ class GpuCaller:
             core: the model's engine.
 
         Raises:
-            InputError: one lies on a GPU, but the model computes elsewhere.
+            InputError: one lies on a GPU, but the model computes elsewhere, or one does not say where it lies.
         """
         first = None
         for name, value in arguments.items():
-            number = gpu_of(value)
+            number = gpu_of(value, name)
             if number is None:
                 continue
             here = getattr(core, "device", None)
             if number != here:
                 place, target = ("the processor", "cpu") if here is None else (f"cuda:{here}", f"cuda:{here}")
+                moved = f"pass {name}.to({target!r})" if is_torch_tensor(value) else f"copy {name} there"
                 raise InputError(
-                    f"{name} lies on cuda:{number}, but the model computes on {place}; pass {name}.to({target!r}), or "
-                    f"move the model: model.to('cuda:{number}')"
+                    f"{name} lies on cuda:{number}, but the model computes on {place}; {moved}, or move the model: "
+                    f"model.to('cuda:{number}')"
                 )
             first = value if first is None else first
         return None if first is None else cls(core, first)
@@ -89,7 +90,7 @@ class GpuCaller:
 
     def on_host(self, value: Any, name: str) -> Any:
         """Return a NumPy array of what lies on the GPU, anything else as it is."""
-        if gpu_of(value) is None:
+        if gpu_of(value, name) is None:
             return value
         borrowed = self._borrowed(value, name)
         array = self._core.fetch(borrowed)
@@ -105,7 +106,7 @@ class GpuCaller:
 
     def _lent(self, value: Any, name: str) -> Any:
         """What lies on the GPU, where it lies; anything else as it is."""
-        if gpu_of(value) is None:
+        if gpu_of(value, name) is None:
             return value
         borrowed = self._borrowed(value, name)
         dtype = "float32" if borrowed.dtype == "bfloat16" else borrowed.dtype  # NumPy has no name for that one

@@ -115,7 +115,7 @@ class MultipleChoiceModel(TaskModel):
             value = given.get(name)
             if value is None:
                 continue
-            shape = tuple(value.shape) if gpu_of(value) is not None else as_array(value, name).shape
+            shape = tuple(value.shape) if gpu_of(value, name) is not None else as_array(value, name).shape
             if len(shape) != dimensions:
                 raise InputError(
                     f"{name} has the shape {list(shape)}, but choices take {dimensions} dimensions: batch, choices, "

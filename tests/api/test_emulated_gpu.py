@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.machinery
 import importlib.util
 import os
+import re
+import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +94,7 @@ ARRAY_TESTS: list[Callable[..., None]] = [
     test_cuda_arrays.test_results_outlive_the_model,
     test_cuda_arrays.test_task_models,
     test_cuda_arrays.test_what_does_not_fit_is_named,
+    test_cuda_arrays.test_where_no_token_is_there_are_zeros,
     test_cuda_arrays.test_the_engines_arrays,
 ]
 
@@ -117,10 +121,76 @@ def test_the_protocol_is_kept(gpu: devices.Device, seed: int, tmp_path: Path) ->
     assert model._core.fetch(model._core.borrow(capsule, "input_ids")).tolist() == [[7, 8, 9]]
     with pytest.raises(devices.InputError, match="taken before"):
         model._core.borrow(capsule, "input_ids")
+    with pytest.raises(devices.InputError, match=r"input_ids.__dlpack__\(\) gave a NoneType, not a capsule"):
+        model._core.borrow(None, "input_ids")
     empty = lending.EmulatedArray(np.ones((0, 3)))
     assert model._core.fetch(model._core.borrow(empty.__dlpack__(), "input_ids")).shape == (0, 3)
     backwards = lending.EmulatedArray(np.arange(6).reshape(2, 3)[::-1, ::-2])
     assert model._core.fetch(model._core.borrow(backwards.__dlpack__(), "input_ids")).tolist() == [[5, 3], [2, 0]]
+
+
+CRAFTED: dict[str, tuple[dict[str, Any], str]] = {
+    "bfloat16 of 8 bits": ({"code": 4, "bits": 8}, "code 4 of 8 bits"),
+    "booleans of 32 bits": ({"code": 6, "bits": 32}, "code 6 of 32 bits"),
+    "floats of 8 bits": ({"bits": 8}, "code 2 of 8 bits"),
+    "integers of 24 bits": ({"code": 0, "bits": 24}, "code 0 of 24 bits"),
+    "vectors": ({"lanes": 2}, "code 2 of 32 bits in 2 lanes"),
+    "no memory": ({"data": None}, "given has elements, but no memory"),
+    "fewer axes than none": ({"ndim": -1}, "0 to 32 axes; by DLPack it has -1"),
+    "too many axes": ({"ndim": 33}, "0 to 32 axes; by DLPack it has 33"),
+    "axes without sizes": ({"shape": None}, "by DLPack it has 2, and no shape"),
+    "a negative size": ({"shape": (-1, 3)}, "negative size by DLPack: -1"),
+    "sizes beyond any memory": ({"shape": (1 << 40, 1 << 40)}, "larger than any memory"),
+    "the same without strides": ({"shape": (1 << 40, 1 << 40), "strides": None}, "larger than any memory"),
+    "a stride beyond any memory": ({"strides": (1 << 61, 1)}, "lies beyond any memory"),
+    "a step back beyond any memory": ({"strides": (-(1 << 60), 1)}, "lies beyond any memory"),
+    "an offset beyond any memory": ({"byte_offset": (1 << 64) - 4}, "lies beyond any memory"),
+    "an offset within an element": ({"byte_offset": 2}, "not aligned to its elements of 4 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_what_no_array_says_of_itself(name: str, gpu: devices.Device, seed: int, tmp_path: Path) -> None:
+    fields, message = CRAFTED[name]
+    core = test_cuda_arrays.load("bert", seed, tmp_path)._core
+    capsule = lending.EmulatedArray(np.ones((2, 3), np.float32)).__dlpack__()
+    tensor = lending.described(capsule)
+    for field, value in fields.items():
+        setattr(tensor, field, (ctypes.c_int64 * 2)(*value) if isinstance(value, tuple) else value)
+    with pytest.raises(devices.InputError, match=re.escape(message)):
+        core.borrow(capsule, "given")
+    assert lending.described(capsule).device_type == 2  # it is still the lender's to give back
+
+
+def test_views_come_without_what_lies_between(gpu: devices.Device, seed: int, tmp_path: Path) -> None:
+    core = test_cuda_arrays.load("bert", seed, tmp_path)._core
+
+    def fetch(view: np.ndarray) -> np.ndarray:
+        fetched = core.fetch(core.borrow(lending.EmulatedArray(view).__dlpack__(), "view"))
+        assert np.array_equal(fetched, view)
+        assert fetched.dtype == view.dtype
+        return fetched
+
+    table = np.arange(4 * 6 * 10, dtype=np.int32).reshape(4, 6, 10)
+    narrow = [
+        table[:, :, :2],
+        table[:, 2:3],
+        table[:, 4:2:-1, :],
+        table[::-1, ::-1, 7:4:-1],
+        table[..., 3],
+        table[::3, 5, 9],
+        table.transpose(2, 0, 1)[:2],
+    ]
+    for view in narrow:
+        assert fetch(view).base.nbytes == view.nbytes
+    for view in (table, table[2], table[:, :, ::2], table[::2, :, ::-3], table.T, table[1, 1, 1, ...], table[:, 1:1]):
+        fetch(view)
+    assert fetch(np.lib.stride_tricks.as_strided(table, (3, 4, 2), (0, 4, 0))).base.nbytes == 16
+    # Rows of 32 MiB at once, and longer ones.
+    for rows, width in ((3, 1 << 24), (2, 1 << 25)):
+        large = np.zeros((rows, 3 * width), np.uint8)
+        large[:, width] = large[:, 2 * width] = np.arange(1, rows + 1)
+        assert fetch(large[:, : width + 1]).base.nbytes == rows * (width + 1)
 
 
 def test_what_only_the_host_reads_may_not_lie_there() -> None:
@@ -145,13 +215,24 @@ def test_a_forked_child_is_refused(gpu: devices.Device, seed: int, tmp_path: Pat
     case = test_cuda_engine.Case("bert", seed, tmp_path, hidden_size=64, num_hidden_layers=1)
     encoder = case.encoder(gpu, "float32")
     batch = case.batch(case.sequences[:1])
+    large = np.zeros(1 << 26, np.float32)
+    calls = [
+        lambda: encoder.forward(*batch),
+        lambda: encoder.upload(large),
+        lambda: encoder.forward_padded(*batch, width=(1 << 31) - 1),
+    ]
     child = os.fork()
     if child == 0:
         try:
-            encoder.forward(*batch)
-        except devices.DeviceError as error:
-            os._exit(0 if "does not survive a fork" in str(error) else 2)
-        os._exit(1)
+            # Too little for what the calls would bring there: memory is not asked for first.
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + large.nbytes // 2,) * 2)
+            for call in calls:
+                with pytest.raises(devices.DeviceError, match="does not survive a fork"):
+                    call()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     encoder.forward(*batch)
 

@@ -115,6 +115,8 @@ class Emulated:
 class Torch:
     """PyTorch on the first GPU."""
 
+    from_dlpack = staticmethod(torch.from_dlpack)
+
     @staticmethod
     def lend(array: Any) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).cuda()

@@ -150,7 +150,9 @@ def test_what_does_not_fit_is_named(library: Any, seed: int, tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"inputs_embeds must have the shape \[batch, sequence, 32\]"):
         model(inputs_embeds=library.lend(embeds[:, :, 1:]))
     model.to("cpu", "float32")
-    with pytest.raises(InputError, match=r"input_ids lies on cuda:0, but the model computes on the processor; .*'cpu'"):
+    remedy = r"pass input_ids\.to\('cpu'\)" if library is lending.Torch else "copy input_ids there"
+    message = rf"lies on cuda:0, but the model computes on the processor; {remedy}, or .*model\.to\('cuda:0'\)"
+    with pytest.raises(InputError, match=message):
         model(lent)
     model.to("cuda")
     assert_same(library, model(lent), model(ids))
@@ -167,7 +169,9 @@ def test_the_engines_arrays(gpu: Device, seed: int, tmp_path: Path) -> None:
         tensor = lending.described(capsule)
         assert (tensor.ndim, tensor.code, tensor.bits, tensor.lanes) == (2, 2, 32, 1)
         assert (tensor.shape[:2], tensor.strides[:2], tensor.byte_offset) == ([2, 3], [3, 1], 0)
-    for refused in ({"stream": 0}, {"dl_device": (1, 0)}, {"copy": True}):
+    with pytest.raises(InputError, match="stream must be None or the number of a CUDA stream, not a str"):
+        array.__dlpack__(stream="x")
+    for refused in ({"stream": 0}, {"dl_device": (1, 0)}, {"copy": True}, {"copy": "yes"}):
         with pytest.raises(BufferError):
             array.__dlpack__(**refused)
     ids = np.zeros((2, 3), np.int32)
@@ -175,8 +179,37 @@ def test_the_engines_arrays(gpu: Device, seed: int, tmp_path: Path) -> None:
     for cells in ([0, 1, 2, 3, 4, 8], [0, 1, 2, 2, 4, 5], [0, 1, 2, 3, 4, -1]):
         with pytest.raises(InputError, match=r"cells\[\d\] is -?\d, which is not in row 1 of 3 columns"):
             core.forward_padded(*packed, cells=np.array(cells), width=3)
+    with pytest.raises(InputError, match=r"cells\[2\] is 1, where another token lies"):
+        core.forward_padded(*packed, cells=np.array([0, 1, 1, 3, 4, 5]), width=3)
     with pytest.raises(InputError, match="columns are none"):
         core.forward_padded(*packed, width=0)
+    with pytest.raises(InputError, match="too many for offsets of 32 bits"):
+        core.forward_padded(*packed, width=1 << 31)
+    # No memory holds the results of so many columns: what is wrong is found before any is asked for.
+    with pytest.raises(TokenIdError, match=r"input_ids\[0\] is 999"):
+        core.forward_padded(np.array([999]), np.array([0, 1]), np.array([0]), width=(1 << 31) - 1)
+
+
+def test_where_no_token_is_there_are_zeros(library: Any, seed: int, tmp_path: Path) -> None:
+    """Also where `cells` are left out, and memory was used before."""
+    core = load("bert", seed, tmp_path)._core
+    wanted = {"width": 3, "output_hidden_states": True, "output_attentions": True}
+    calls = {
+        "fewer tokens than cells": ((np.array([7, 8]), np.array([0, 2]), np.arange(2)), {}),
+        "a token that is masked": ((np.array([7, 8, 9]), np.array([0, 3]), np.arange(3)), {"key_lens": np.array([2])}),
+    }
+    for name, (packed, options) in calls.items():
+        states = core.forward_padded(np.array([7, 8, 9]), np.array([0, 3]), np.arange(3), **wanted)
+        shapes = [states["last_hidden_state"].shape] * 8 + [states["attentions"][0].shape] * 8
+        used = [core.upload(np.full(shape, np.nan, np.float32)) for shape in shapes]
+        del states, used
+        results = core.forward_padded(*packed, **options, **wanted)
+        for array in results["hidden_states"]:
+            assert not np.any(library.on_host(library.from_dlpack(array))[:, 2]), name
+        for array in results["attentions"]:
+            values = library.on_host(library.from_dlpack(array))
+            assert not np.any(values[:, :, 2]), name
+            assert not np.any(values[..., 2]), name
 
 
 def test_tensors_with_gradients_are_refused(gpu: Device, seed: int, tmp_path: Path) -> None:

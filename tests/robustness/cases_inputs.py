@@ -10,7 +10,7 @@ from case import Case, Raises, Works
 
 import bertcpp
 import reference_models as reference
-from bertcpp.errors import InputError, MaskError, SequenceTooLongError, TokenIdError
+from bertcpp.errors import InputError, InputTypeError, MaskError, SequenceTooLongError, TokenIdError
 
 if TYPE_CHECKING:
     from workshop import Workshop
@@ -21,6 +21,19 @@ MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 
 def call(name: str, error: type, message: str, *args: Any, **inputs: Any) -> Raises:
     return Raises(name, lambda w: w.load()(*args, **inputs), error, message)
+
+
+class Foreign:
+    """An array of a library that knows DLPack, and makes no NumPy arrays."""
+
+    def __init__(self, place: Any) -> None:
+        self.place = place
+
+    def __dlpack_device__(self) -> Any:
+        return self.place
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("no implicit conversion")
 
 
 def flat(outputs: Any, mask: np.ndarray | None = None) -> np.ndarray:
@@ -248,6 +261,13 @@ CASES: list[Case] = [
     same("a mask of booleans", mask=MASK.astype(bool), input_ids=IDS),
     same("a mask of floats", mask=MASK.astype(np.float32), input_ids=IDS),
     same("a mask of bytes", mask=MASK.astype(np.uint8), input_ids=IDS, like={"input_ids": IDS, "attention_mask": MASK}),
+    call("a place of None", InputTypeError, r"input_ids\.__dlpack_device__\(\) gave None", Foreign(None)),
+    call("a place of words", InputTypeError, r"gave \('a', 'b'\), not DLPack's numbers", Foreign(("a", "b"))),
+    call("a place of one number", InputTypeError, r"gave \(2,\), not DLPack's numbers", Foreign((2,))),
+    call("an array on ROCm", InputTypeError, r"input_ids lies in an AMD GPU.*pass a NumPy array", Foreign((10, 0))),
+    call("managed memory", InputTypeError, "attention_mask lies in CUDA managed memory", IDS, Foreign((13, 0))),
+    call("another place", InputTypeError, "input_ids cannot be read as an array: no implicit", Foreign((99, 0))),
+    call("an array on a GPU", InputError, r"computes on the processor; copy input_ids there, or", Foreign((2, 1))),
     same("padding on the left", mask=MASK[:, ::-1].copy(), input_ids=IDS),
     same("a mask with holes", mask=np.array([[1, 0, 1, 0, 1], [1, 0, 0, 0, 1]]), input_ids=IDS),
     same("the first token masked", mask=np.array([[0, 1, 1, 1, 1], [0, 0, 0, 0, 1]]), input_ids=IDS),
