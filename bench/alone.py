@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ import numpy as np
 
 from bertcpp.benchmark import comparison
 from bertcpp.benchmark.comparison import BASELINE, Contestant
+from bertcpp.benchmark.rounds import in_turns
+from bertcpp.commands.options import positive, positive_number
 
 from . import models, workloads
 from .compare import add_common_arguments
@@ -32,8 +33,8 @@ def add_arguments(arguments: argparse.ArgumentParser, shapes: Sequence[str]) -> 
     arguments.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=DTYPES)
     arguments.add_argument("--shapes", nargs="+", default=list(shapes), metavar="SHAPE",
                            choices=[s.name for s in workloads.SHAPES])  # fmt: skip
-    arguments.add_argument("--rounds", type=int, default=10, help="turns of each process (default: 10)")
-    arguments.add_argument("--seconds", type=float, default=0.5, help="of a turn, about (default: 0.5)")
+    arguments.add_argument("--rounds", type=positive, default=10, help="turns of each process (default: 10)")
+    arguments.add_argument("--seconds", type=positive_number, default=0.5, help="of a turn, about (default: 0.5)")
 
 
 def start(model: models.Model, dtype: str, threads: int, cache: Path, logs: Path) -> WorkerProcess:
@@ -67,14 +68,10 @@ def take_turns(
     what it was before and after.
     """
     turns: dict[Any, list[dict[str, float]]] = {name: [] for name in workers}
-    order = list(workers)
-    shuffle = random.Random(20)
-    for _ in range(rounds):
-        shuffle.shuffle(order)
-        for name in order:
-            before = {kind: measure() for kind, measure in yardsticks[name].items()}
-            calls = workers[name].ask(do="run", seconds=seconds)["seconds"]
-            workers[name].settle()
-            around = {kind: (before[kind] + measure()) / 2 for kind, measure in yardsticks[name].items()}
-            turns[name].append({"seconds": float(np.median(calls)), **around})
+    for name in in_turns(workers, rounds):
+        before = {kind: measure() for kind, measure in yardsticks[name].items()}
+        calls = workers[name].ask(do="run", seconds=seconds)["seconds"]
+        workers[name].settle()
+        around = {kind: (before[kind] + measure()) / 2 for kind, measure in yardsticks[name].items()}
+        turns[name].append({"seconds": float(np.median(calls)), **around})
     return turns

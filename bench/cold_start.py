@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bertcpp.benchmark import exports, processes, rounds
+from bertcpp.commands.options import positive
 
 from . import machine, models
 from .compare import add_common_arguments
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m bench.cold_start", description=__doc__.splitlines()[0])
     add_common_arguments(arguments)
     arguments.add_argument("--json", type=Path, help="write the results to this file")
-    arguments.add_argument("--repeat", type=int, default=15, help="processes of each kind (default: 15)")
+    arguments.add_argument("--repeat", type=positive, default=15, help="processes of each kind (default: 15)")
     return arguments
 
 

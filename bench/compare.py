@@ -19,6 +19,7 @@ from typing import Any
 from bertcpp.benchmark import comparison, rounds
 from bertcpp.benchmark.comparison import BASELINE, Contestant
 from bertcpp.benchmark.engines import ENGINES, OPTIONAL
+from bertcpp.commands.options import positive, positive_number
 
 from . import machine, models, workloads
 
@@ -37,10 +38,12 @@ def parser() -> argparse.ArgumentParser:
                            f"also {', '.join(OPTIONAL)}")  # fmt: skip
     arguments.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "int8"],
                            help="of bertcpp and of the peers that have it")  # fmt: skip
-    arguments.add_argument("--rounds", type=int, default=10, help="turns of each engine on each shape (default: 10)")
-    arguments.add_argument("--seconds", type=float, default=0.5, help="of a turn, about (default: 0.5)")
     arguments.add_argument(
-        "--patience", type=float, default=75, metavar="SECONDS",
+        "--rounds", type=positive, default=10, help="turns of each engine on each shape (default: 10)"
+    )
+    arguments.add_argument("--seconds", type=positive_number, default=0.5, help="of a turn, about (default: 0.5)")
+    arguments.add_argument(
+        "--patience", type=positive_number, default=75, metavar="SECONDS",
         help="begin no further round of a shape after so long, once three are done (default: 75)",
     )  # fmt: skip
     return arguments
@@ -48,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
 
 def add_common_arguments(arguments: argparse.ArgumentParser) -> None:
     """What compare, text_to_vectors, cold_start and run share."""
-    arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every engine")
+    arguments.add_argument(
+        "--threads", type=machine.threads_allowed, default=len(os.sched_getaffinity(0)), help="of every engine"
+    )
     arguments.add_argument("--cache", type=Path, default=models.DEFAULT_CACHE, help="folder for models and exports")
     arguments.add_argument("--native", type=Path, default=DEFAULT_NATIVE, help="the bench_kernels program")
 

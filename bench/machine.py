@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from bertcpp.benchmark import machine
 from bertcpp.benchmark.machine import choose_cpus
+from bertcpp.commands.options import positive
 
-__all__ = ["ROOT", "choose_cpus", "commit", "cpu_ticks", "describe", "stolen_since"]
+__all__ = ["ROOT", "choose_cpus", "commit", "cpu_ticks", "describe", "stolen_since", "threads_allowed"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,6 +34,14 @@ def commit() -> str:
     name = _git("rev-parse", "--short", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{path}" for path in WRITTEN))
     return f"{name}-dirty" if name and changed else name
+
+
+def threads_allowed(text: str) -> int:
+    """The number of threads that an option's text is: from 1 to the processors that may be used."""
+    most = len(os.sched_getaffinity(0))
+    if positive(text) > most:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than the {most} processors that may be used")
+    return int(text)
 
 
 def cpu_ticks() -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bertcpp.benchmark.plot import grouped_bars
 
-from .report import COMPARISONS, DOCS, TEXTS, in_order
+from .report import COMPARISONS, DOCS, TEXTS, by_machine, dates_of, in_order, named
 from .tables import label
 
 
@@ -41,8 +41,20 @@ def _rates(axes: Any, texts: list[dict[str, Any]]) -> None:
     axes.legend(fontsize=7.5, frameon=False, loc="upper right")
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Write the figure; its format is that of the path's suffix. Nothing is written where it would be empty."""
+def footer(results: dict[str, Any]) -> str:
+    """Where and when the parts that are drawn were measured, and what the whiskers are."""
+    drawn = {part: result for part, result in results.items() if part in (*COMPARISONS, *TEXTS)}
+    machines = "; ".join(
+        f"{named(group, drawn)}{about['cpu']}, {about['threads']} {'thread' if about['threads'] == 1 else 'threads'}"
+        for group in by_machine(drawn)
+        for about in [next(iter(group.values()))["machine"]]
+    )
+    dates = dates_of([result["machine"]["date"] for result in drawn.values()])
+    return f"{machines}; {dates}; whiskers: 10th to 90th percentile of the rounds, interpolated"
+
+
+def draw(results: dict[str, Any], path: Path) -> bool:
+    """Write the figure, in the format of the path's suffix, unless it would be empty; whether it was written."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -57,7 +69,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     texts = [results[part] for part in TEXTS if part in results]
     panels = len(shares) + bool(texts)
     if panels == 0:
-        return
+        return False
     style: Any = {"svg.hashsalt": "bertcpp", "font.size": 8, "axes.linewidth": 0.6, "hatch.linewidth": 0.4}
     with mpl.rc_context(style):
         figure, grid = plt.subplots(panels, 1, figsize=(8.6, 2.9 * panels), squeeze=False, layout="constrained")
@@ -66,14 +78,10 @@ def draw(results: dict[str, Any], path: Path) -> None:
             _shares(panel, title, shapes)
         if texts:
             _rates(axes[-1], texts)
-        about = next(iter(results.values()))["machine"]
-        figure.supxlabel(
-            f"{about['cpu']}, {about['threads']} {'thread' if about['threads'] == 1 else 'threads'}, "
-            f"{about['date']}; whiskers: 10th to 90th percentile",
-            fontsize=7, color="#555555",
-        )  # fmt: skip
+        figure.supxlabel(footer(results), fontsize=7, color="#555555")
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
         plt.close(figure)
+    return True
 
 
 def main() -> None:
@@ -81,8 +89,8 @@ def main() -> None:
     arguments.add_argument("--results", type=Path, default=DOCS / "benchmarks.json")
     arguments.add_argument("--output", type=Path, default=DOCS / "benchmarks.svg")
     args = arguments.parse_args()
-    draw(json.loads(args.results.read_text()), args.output)
-    print(f"wrote {args.output}" if args.output.is_file() else "there is nothing to draw")
+    drawn = draw(json.loads(args.results.read_text()), args.output)
+    print(f"wrote {args.output}" if drawn else "there is nothing to draw")
 
 
 if __name__ == "__main__":

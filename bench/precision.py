@@ -22,6 +22,7 @@ import numpy as np
 
 import bertcpp
 from bertcpp.benchmark import machine
+from bertcpp.commands.options import positive
 
 from . import models
 
@@ -127,8 +128,8 @@ def table(results: dict[str, dict[str, float]], texts: int, queries: int) -> str
 def main() -> None:
     """Measure, print, and write the table between its marks."""
     arguments = argparse.ArgumentParser(prog="python -m bench.precision", description=__doc__.splitlines()[0])
-    arguments.add_argument("--texts", type=int, default=2000)
-    arguments.add_argument("--queries", type=int, default=200)
+    arguments.add_argument("--texts", type=positive, default=2000)
+    arguments.add_argument("--queries", type=positive, default=200)
     arguments.add_argument("--cache", type=Path, default=models.DEFAULT_CACHE)
     arguments.add_argument("--output", type=Path, help="a page with the marks of the table")
     args = arguments.parse_args()

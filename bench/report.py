@@ -34,18 +34,66 @@ def in_order(results: dict[str, Any]) -> dict[str, Any]:
     return {part: results[part] for part in ORDER if part in results}
 
 
+def by_machine(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results in groups of parts that were measured on the same machine, with the same threads and versions."""
+    groups: list[dict[str, Any]] = []
+    for part, result in results.items():
+        alike = (group for group in groups if _setting(next(iter(group.values()))) == _setting(result))
+        group = next(alike, None)
+        if group is None:
+            groups.append(group := {})
+        group[part] = result
+    return groups
+
+
+def _setting(result: dict[str, Any]) -> list[Any]:
+    about = result["machine"]
+    return [about[key] for key in ("cpu", "processors", "threads", "memory_gib", "system", "python", "versions")]
+
+
+def named(group: dict[str, Any], results: dict[str, Any]) -> str:
+    """The parts of a group and a colon; nothing where it has all of them."""
+    return "" if len(group) == len(results) else f"{', '.join(group)}: "
+
+
+def versions_of(group: dict[str, Any]) -> str:
+    about = next(iter(group.values()))["machine"]
+    return ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+
+
 def machine_lines(results: dict[str, Any]) -> str:
-    """Processor, threads, versions and peaks."""
-    about = next(iter(results.values()))["machine"]
-    peaks = [
-        f"{dtype} {interval(results[part]['peak_gflops'], 0)}" for part, dtype in COMPARISONS.items() if part in results
-    ]
-    measured = f" Measured peak, billions of operations a second: {', '.join(peaks)}." if peaks else ""
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return (
-        f"{about['cpu']}, {about['processors']} processors, {about['threads']} threads used, "
-        f"{about['memory_gib']} GiB, {about['system']}, Python {about['python']}.{measured}\n\nVersions: {versions}.\n"
-    )
+    """Processor, threads, versions and peaks, for each group of parts that agree in them."""
+    told = []
+    for group in by_machine(results):
+        about = next(iter(group.values()))["machine"]
+        peaks = [
+            f"{dtype} {interval(group[part]['peak_gflops'], 0)}" for part, dtype in COMPARISONS.items() if part in group
+        ]
+        measured = f" Measured peak, billions of operations a second: {', '.join(peaks)}." if peaks else ""
+        told.append(
+            f"{named(group, results)}{about['cpu']}, {about['processors']} processors, {about['threads']} threads "
+            f"used, {about['memory_gib']} GiB, {about['system']}, Python {about['python']}.{measured}\n\n"
+            f"Versions: {versions_of(group)}.\n"
+        )
+    return "\n".join(told)
+
+
+def _keeps_ranges(result: Any) -> bool:
+    """Whether each spread in a part's results tells of how many samples it is, and their least and most."""
+    if isinstance(result, dict):
+        return ("samples" in result if "p10" in result else True) and all(map(_keeps_ranges, result.values()))
+    return all(map(_keeps_ranges, result)) if isinstance(result, list) else True
+
+
+def brackets(results: dict[str, Any]) -> str:
+    """What stands in brackets, of parts with ranges and of those without."""
+    few = f"of fewer than {tables.FEW} samples"
+    measured = {part: result for part, result in results.items() if part != "native"}  # which has 10 or more of all
+    kept = [part for part, result in measured.items() if _keeps_ranges(result)]
+    if len(kept) == len(measured):
+        return f"In brackets the 10th and 90th percentile, {few} the least and the most"
+    but = f", but in {', '.join(kept)} the least and the most are told" if kept else ""
+    return f"In brackets the 10th and 90th percentile; {few} they are interpolated, within the least and the most{but}"
 
 
 def parts_table(results: dict[str, Any]) -> str:
@@ -118,25 +166,34 @@ def alone_sections(results: dict[str, Any]) -> list[str]:
         parts.append(
             "bertcpp alone, with one thread and with all in turns; results are the same bits. The last columns are "
             "what the measured peak gains in the same turns, which on a shared machine is not always the number of "
-            "threads, and how much of that gain bertcpp has.\n"
+            f"threads, and how much of that gain bertcpp has. {threads['settings']['rounds']} rounds.\n"
         )
     if "bandwidth" in results:
         bandwidth = results["bandwidth"]
         parts += [f"## A short text and the memory: {bandwidth['model']}\n", tables.bandwidth_table(bandwidth)]
         parts.append(
             "A short text must at least read the weights once, and do its arithmetic at the peak of its precision: the "
-            "larger of the two times is the limit. Memory is measured by reading a buffer of several times the caches' "
-            "size with all threads, in the same turns; weights that a cache keeps between calls can be read faster.\n"
+            "larger of the two times is the limit. Memory is measured by reading a buffer of 256 MiB to 2 GiB, eight "
+            "times the third-level caches between these bounds, with all threads, in the same turns; weights that a "
+            f"cache keeps between calls can be read faster. {bandwidth['settings']['rounds']} rounds.\n"
         )
     return parts
 
 
 def tasks_section(tasks: dict[str, Any]) -> list[str]:
+    """Tasks, and how turns were taken when these were measured."""
+    settings = tasks["settings"]
+    warmed = (
+        "and each side has an unmeasured turn; the order is new in each round"
+        if settings.get("unmeasured_turn") and settings.get("new_order")
+        else "which is all that warms them up; bertcpp has the first turn of each round"
+    )
     return [
         "## Tasks: answers a second\n",
         "`bertcpp.pipeline` beside transformers' pipelines, and `CrossEncoder.predict` beside sentence-transformers', "
         "in float32 with equal threads, tokenization included; batch 1 is one call for each text. Random weights; "
-        "English texts of 4 to 60 words; answers are compared before they are timed.\n",
+        "English texts of 4 to 60 words. Both sides share one process; answers are compared before they are timed, "
+        f"{warmed}. A line that takes long gets fewer rounds, at least two.\n",
         tables.tasks_table(tasks),
     ]
 
@@ -148,14 +205,16 @@ def cold_section(cold: dict[str, Any]) -> list[str]:
         tables.cold_table(cold),
         f"Files are in the page cache. `import bertcpp` takes {abs(over):.1f} ms {'more' if over > 0 else 'less'} "
         "than `import numpy`: it loads NumPy, and everything else, when it is first used. "
-        f"The weights are {cold['weights_mb']:.0f} MB.\n",
+        f"The weights are {cold['weights_mb']:.0f} MB. {cold['settings']['repeat']} processes of each kind.\n",
     ]
 
 
-def page(results: dict[str, Any]) -> str:
-    """docs/benchmarks.md."""
+def page(results: dict[str, Any], plotted: bool = False) -> str:
+    """docs/benchmarks.md, with the plot where it was drawn."""
     parts = ["# Benchmarks\n", "Written by `make bench`; numbers are not edited by hand.\n", machine_lines(results)]
-    parts += [parts_table(results), f"{PLOT}(benchmarks.svg)\n"]
+    parts += [parts_table(results), f"{brackets(results)}.\n"]
+    if plotted:
+        parts.append(f"{PLOT}(benchmarks.svg)\n")
     parts += comparison_sections(results) + text_sections(results) + alone_sections(results)
     if "tasks" in results:
         parts += tasks_section(results["tasks"])
@@ -208,12 +267,14 @@ def one_liners(results: dict[str, Any]) -> list[str]:
     return told
 
 
-def readme_summary(results: dict[str, Any]) -> str:
-    """What README.md shows between its markers: the largest model that was compared, texts, and a line for the rest."""
-    parts = [f"{PLOT}(docs/benchmarks.svg)\n"]
+def readme_summary(results: dict[str, Any], plotted: bool = False) -> str:
+    """What README.md shows between its markers: every model that was compared, texts, and a line for the rest."""
+    parts = [f"{PLOT}(docs/benchmarks.svg)\n"] if plotted else []
+    rivals: list[str] = []
     for part, dtype in COMPARISONS.items():
-        for model, result in list(results.get(part, {}).get("models", {}).items())[:1]:
+        for model, result in results.get(part, {}).get("models", {}).items():
             shapes = result["shapes"]
+            rivals += tables.ahead(model, dtype, shapes)
             parts += [f"Share of the processor's measured {dtype} peak, {model} in {dtype}:\n"]
             parts.append(tables.share_table(shapes))
             if dtype != "float32":
@@ -222,32 +283,43 @@ def readme_summary(results: dict[str, Any]) -> str:
         if part in results:
             parts.append(f"Text to vectors with all-MiniLM-L6-v2 in {dtype}, tokenization included:\n")
             parts.append(tables.text_table(results[part]))
-    if lines := one_liners(results):
+    if lines := [*([f"Ahead of bertcpp: {'; '.join(rivals)}."] if rivals else []), *one_liners(results)]:
         parts.append("\n".join(f"- {line}" for line in lines) + "\n")
     abouts = [result["machine"] for result in results.values()]
-    versions = ", ".join(f"{name} {version}" for name, version in abouts[0]["versions"].items())
-    dates = _dates([about["date"] for about in abouts])
+    dates = dates_of([about["date"] for about in abouts])
+    machines = "; ".join(
+        f"{named(group, results)}{about['cpu']}, {about['threads']} threads, {versions_of(group)}"
+        for group in by_machine(results)
+        for about in [next(iter(group.values()))["machine"]]
+    )
     parts.append(
-        f"{abouts[0]['cpu']}, {abouts[0]['threads']} threads, {dates}; {versions}. In brackets the 10th and 90th "
-        "percentile; equal threads and inputs for all, padding counted as no work. "
+        f"{dates}; {machines}. {brackets(results)}; equal threads and inputs for all, padding counted as no work. "
         "[docs/benchmarks.md](docs/benchmarks.md) has all numbers and how they were taken; `make bench` repeats them.\n"
     )
     return "\n".join(parts)
 
 
-def _dates(dates: list[str]) -> str:
+def dates_of(dates: list[str]) -> str:
     first, last = min(dates), max(dates)
     return first if first == last else f"{first} to {last}"
 
 
-def write(results: dict[str, Any], docs: Path = DOCS, readme: Path | None = ROOT / "README.md") -> list[Path]:
-    """Write the page, and the summary into a README that has markers for it; returns what was written."""
+def write(
+    results: dict[str, Any],
+    docs: Path = DOCS,
+    readme: Path | None = ROOT / "README.md",
+    plotted: bool = False,
+) -> list[Path]:
+    """Write the page, and the summary into a README that has markers for it; returns what was written.
+
+    Both show the plot only where it was drawn of these results.
+    """
     results = in_order(results)
     written = [docs / "benchmarks.md"]
-    written[0].write_text(page(results))
+    written[0].write_text(page(results, plotted))
     if readme is not None and readme.is_file():
         text = readme.read_text()
-        summary = readme_summary(results)
+        summary = readme_summary(results, plotted)
         replaced = README_SECTION.sub(lambda found: f"{found[1]}\n{summary}\n{found[2]}", text)
         if replaced != text:
             readme.write_text(replaced)
@@ -258,7 +330,8 @@ def write(results: dict[str, Any], docs: Path = DOCS, readme: Path | None = ROOT
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m bench.report", description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--results", type=Path, default=DOCS / "benchmarks.json")
-    for path in write(json.loads(arguments.parse_args().results.read_text())):
+    results = json.loads(arguments.parse_args().results.read_text())
+    for path in write(results, plotted=(DOCS / "benchmarks.svg").is_file()):
         print(f"wrote {path}")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertcpp.benchmark import processes
+from bertcpp.commands.options import positive, positive_number
 
 from . import bandwidth, cold_start, compare, machine, models, report, tasks, text_to_vectors, threads
 
@@ -62,9 +63,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--parts", nargs="+", choices=PARTS, metavar="PART",
                            help=f"of {', '.join(PARTS)}; default: all that can be measured here")  # fmt: skip
     arguments.add_argument("--models", nargs="+", choices=models.MODEL_NAMES, help="that engines are compared on")
-    arguments.add_argument("--rounds", type=int, help="turns in every part, in place of each part's own default")
-    arguments.add_argument("--seconds", type=float, help="of a turn, about, in every part that has them")
-    arguments.add_argument("--patience", type=float, metavar="SECONDS",
+    arguments.add_argument("--rounds", type=positive, help="turns in every part, in place of each part's own default")
+    arguments.add_argument("--seconds", type=positive_number, help="of a turn, about, in every part that has them")
+    arguments.add_argument("--patience", type=positive_number, metavar="SECONDS",
                            help="begin no further round of a shape after so long, once three are done")  # fmt: skip
     arguments.add_argument("--output", type=Path, default=report.DOCS, help="folder for benchmarks.json, .md and .svg")
     return arguments
@@ -175,6 +176,19 @@ def measure_all(args: argparse.Namespace, results: dict[str, Any], path: Path) -
     return failed
 
 
+def write_all(results: dict[str, Any], output: Path) -> list[Path]:
+    """The plot, where there is something to draw and to draw it with, the page and the summary; what was written."""
+    plotted = False
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no plot without matplotlib: install it with `make bench-peers`", file=sys.stderr)
+    else:
+        from . import plot
+
+        plotted = plot.draw(results, output / "benchmarks.svg")
+    readme = machine.ROOT / "README.md" if output == report.DOCS else None
+    return [*report.write(results, output, readme, plotted), *([output / "benchmarks.svg"] if plotted else [])]
+
+
 def main() -> None:
     args = parser().parse_args()
     path = args.output / "benchmarks.json"
@@ -183,17 +197,8 @@ def main() -> None:
     failed = measure_all(args, results, path)
     if not results:
         raise SystemExit("nothing was measured, so there is no page")
-    for written in report.write(
-        results, args.output, machine.ROOT / "README.md" if args.output == report.DOCS else None
-    ):
+    for written in write_all(results, args.output):
         print(f"wrote {written}")
-    if importlib.util.find_spec("matplotlib") is None:
-        print("no plot without matplotlib: install it with `make bench-peers`", file=sys.stderr)
-    else:
-        from . import plot
-
-        plot.draw(results, args.output / "benchmarks.svg")
-        print(f"wrote {args.output / 'benchmarks.svg'}")
     if failed:
         raise SystemExit(f"could not be measured: {', '.join(failed)}")
 

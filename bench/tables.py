@@ -8,8 +8,13 @@ from typing import Any
 MEASURED = {"kernel", "microseconds", "unit", "rate", "reference", "reference_rate", "share", "samples", "weight_bytes"}
 
 
+FEW = 10  # samples, below which the least and the most are told in place of percentiles
+
+
 def interval(values: dict[str, float], digits: int, factor: float = 1) -> str:
-    median, low, high = (f"{factor * values[key]:.{digits}f}" for key in ("median", "p10", "p90"))
+    """The median, and in brackets the 10th and 90th percentile, or the range of few samples where it was kept."""
+    around = ("least", "most") if values.get("samples", FEW) < FEW else ("p10", "p90")
+    median, low, high = (f"{factor * values[key]:.{digits}f}" for key in ("median", *around))
     return f"{median} ({low} – {high})"  # noqa: RUF001  an en dash belongs between numbers
 
 
@@ -68,9 +73,26 @@ def detail_table(shapes: dict[str, Any]) -> str:
         for engine, line in shape["engines"].items():
             rows.append([
                 name, label(engine), line["way"], milliseconds(line["latency_ms"]), interval(line["share"], 0, 100),
-                interval(line["ratio"], 2), f"{line['difference']:.0e}",
+                interval(line["ratio"], 2), f"{line['difference']:.0e}", str(shape["rounds"]), str(line["calls"]),
             ])  # fmt: skip
-    return table(["batch x tokens", "engine", "run as", "ms", "% of peak", "ratio", "difference"], rows)
+    header = ["batch x tokens", "engine", "run as", "ms", "% of peak", "ratio", "difference", "rounds", "calls"]
+    return table(header, rows)
+
+
+def ahead(name: str, dtype: str, shapes: dict[str, Any]) -> list[str]:
+    """Where another engine than the first has the larger share of the peak or takes less time, in words."""
+    told = []
+    for shape, result in shapes.items():
+        first, *others = result["engines"].values()
+        for engine, line in zip(list(result["engines"])[1:], others, strict=True):
+            if line["share"]["median"] > first["share"]["median"] or line["ratio"]["median"] < 1:
+                share, own = (f"{100 * each['share']['median']:.0f}%" for each in (line, first))
+                ratio = f"{line['ratio']['median']:.2f}"
+                told.append(
+                    f"{label(engine)} on {name}, {shape}, in {dtype} ({share} of the peak against {own}, {ratio} times "
+                    "bertcpp's time)"
+                )
+    return told
 
 
 def text_table(text: dict[str, Any]) -> str:
@@ -81,8 +103,9 @@ def text_table(text: dict[str, Any]) -> str:
         for engine, line in result["engines"].items():
             rows.append([
                 texts, label(engine), line["way"], interval(line["texts_per_second"], 0), interval(line["ratio"], 2),
+                str(text["settings"]["rounds"]), str(line["calls"]),
             ])  # fmt: skip
-    return table(["texts", "engine", "run as", "texts/s", "ratio"], rows)
+    return table(["texts", "engine", "run as", "texts/s", "ratio", "rounds", "calls"], rows)
 
 
 def threads_table(threads: dict[str, Any]) -> str:
@@ -122,9 +145,9 @@ def tasks_table(tasks: dict[str, Any]) -> str:
         rates = [line["answers_per_second"][name]["median"] for name in ("bertcpp", other)]
         rows.append([
             line["task"], line["model"], str(line["batch_size"]), *(f"{rate:.{int(rate < 10)}f}" for rate in rates),
-            other, interval(line["ratio"], 1),
+            other, interval(line["ratio"], 1), str(line["rounds"]),
         ])  # fmt: skip
-    return table(["task", "size", "batch", "bertcpp", "answers/s of the other", "other", "ratio"], rows)
+    return table(["task", "size", "batch", "bertcpp", "answers/s of the other", "other", "ratio", "rounds"], rows)
 
 
 def cold_table(cold: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertcpp.benchmark import rounds
+from bertcpp.commands.options import positive, positive_number
 
 from . import machine, models
 
@@ -55,6 +57,8 @@ TASKS: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     PAIRS: ("SequenceClassification", ["score"], {"show_progress_bar": False}),
 }
 MOST_APART = 1e-4
+# What the page says of how turns are taken; results without it were taken without.
+SINCE = {"unmeasured_turn": True, "new_order": True}
 
 
 def save(size: str, task: str, folder: Path) -> Path:
@@ -98,18 +102,32 @@ def inputs_of(task: str, count: int) -> list[Any]:
 
 
 def differ(ours: Any, theirs: Any) -> float:
-    """How far two answers are apart; infinitely, where they are not the same but for numbers."""
-    if isinstance(theirs, dict):
-        return max(differ(ours[key], value) for key, value in theirs.items())
-    if isinstance(theirs, np.ndarray):
-        return float(np.abs(np.asarray(ours) - theirs).max())
-    if isinstance(theirs, list):
-        if theirs and isinstance(theirs[0], float):
-            return float(np.abs(np.array(ours) - np.array(theirs)).max())
+    """How far two answers are apart; infinitely, where more than numbers differ, or where one is not a number."""
+    if isinstance(theirs, dict) or isinstance(ours, dict):
+        if not isinstance(ours, dict) or not isinstance(theirs, dict) or ours.keys() != theirs.keys():
+            return math.inf
+        return max((differ(ours[key], value) for key, value in theirs.items()), default=0.0)
+    if isinstance(theirs, np.ndarray) or _are_numbers(theirs):
+        return _apart(np.asarray(ours), np.asarray(theirs))
+    if isinstance(theirs, (list, tuple)):
+        if not isinstance(ours, (list, tuple, np.ndarray)) or len(ours) != len(theirs):
+            return math.inf
         return max((differ(a, b) for a, b in zip(ours, theirs, strict=True)), default=0.0)
     if isinstance(theirs, (float, np.floating)):
-        return abs(float(ours) - float(theirs))
-    return 0.0 if ours == theirs else float("inf")
+        return _apart(np.asarray(ours), np.asarray(theirs)) if isinstance(ours, (float, np.floating)) else math.inf
+    return 0.0 if not isinstance(ours, np.ndarray) and ours == theirs else math.inf
+
+
+def _are_numbers(answer: Any) -> bool:
+    """Whether it is a list of numbers, such as a row of hidden states."""
+    return isinstance(answer, list) and bool(answer) and all(isinstance(value, float) for value in answer)
+
+
+def _apart(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> float:
+    if ours.shape != theirs.shape:
+        return math.inf
+    most = float(np.abs(ours - theirs).max(initial=0.0))
+    return math.inf if math.isnan(most) else most
 
 
 def without_padding(theirs: list[Any], ours: list[Any]) -> list[Any]:
@@ -149,14 +167,12 @@ def sides_of(task: str, path: str, threads: int) -> tuple[str, dict[str, Side]]:
 def take_turns(sides: dict[str, Side], inputs: list[Any], batch_size: int, args: argparse.Namespace) -> dict[str, Any]:
     """Answers a second of both, and how many times as many bertcpp gives in the same round."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    started = time.monotonic()
-    for done in range(args.rounds):
-        if done >= 2 and time.monotonic() - started > args.patience:
-            break
-        for name, answers in sides.items():
-            begin = time.perf_counter()
-            answers(inputs, batch_size)
-            seconds[name].append(time.perf_counter() - begin)
+    for answers in sides.values():
+        answers(inputs, batch_size)  # unmeasured
+    for name in rounds.in_turns(sides, args.rounds, args.patience, least=2):
+        begin = time.perf_counter()
+        sides[name](inputs, batch_size)
+        seconds[name].append(time.perf_counter() - begin)
     own, other = seconds.values()
     return {
         "rounds": len(own),
@@ -181,7 +197,7 @@ def measure_task(size: str, task: str, args: argparse.Namespace) -> list[dict[st
             ours, theirs = (answers(some, batch_size) for answers in sides.values())
             if task == "feature-extraction":
                 theirs = without_padding(theirs, ours)
-            if (apart := differ(ours, theirs)) > MOST_APART:
+            if not (apart := differ(ours, theirs)) <= MOST_APART:
                 raise SystemExit(f"{size}, {task}, batches of {batch_size}: the answers are {apart} apart")
             line = take_turns(sides, inputs, batch_size, args)
             rates, ratio = line["answers_per_second"], line["ratio"]
@@ -199,17 +215,19 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--models", nargs="+", choices=list(SIZES), default=list(SIZES))
     arguments.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="TASK",
                            help=f"of {', '.join(TASKS)}; default: all")  # fmt: skip
-    arguments.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8, 32])
+    arguments.add_argument("--batch-sizes", nargs="+", type=positive, default=[1, 8, 32])
     told = ", ".join(f"{count} of {size}" for size, count in TEXTS.items())
     arguments.add_argument(
-        "--texts", type=int, help=f"of one turn, or a batch's where that is larger (default: {told})"
+        "--texts", type=positive, help=f"of one turn, or a batch's where that is larger (default: {told})"
     )
-    arguments.add_argument("--rounds", type=int, default=3, help="turns of each side (default: 3)")
+    arguments.add_argument("--rounds", type=positive, default=3, help="turns of each side (default: 3)")
     arguments.add_argument(
-        "--patience", type=float, default=4, metavar="SECONDS",
+        "--patience", type=positive_number, default=4, metavar="SECONDS",
         help="begin no further round of a line after so long, once two are done (default: 4)",
     )  # fmt: skip
-    arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both")
+    arguments.add_argument(
+        "--threads", type=machine.threads_allowed, default=len(os.sched_getaffinity(0)), help="of both"
+    )
     arguments.add_argument("--json", type=Path, help="write the results to this file")
     return arguments
 
@@ -228,7 +246,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         logging.disable(logging.WARNING)
         print(f"tasks: bertcpp and its models in PyTorch, {args.threads} threads, answers a second", flush=True)
         lines = [line for size in args.models for task in args.tasks for line in measure_task(size, task, args)]
-    return {"machine": about, "settings": {"rounds": args.rounds, "patience": args.patience}, "lines": lines}
+    return {"machine": about, "settings": {"rounds": args.rounds, "patience": args.patience, **SINCE}, "lines": lines}
 
 
 def missing() -> list[str]:

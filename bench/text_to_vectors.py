@@ -17,6 +17,7 @@ import numpy as np
 
 from bertcpp.benchmark import comparison, rounds
 from bertcpp.benchmark.comparison import BASELINE, Contestant
+from bertcpp.commands.options import positive, positive_number
 
 from . import machine, models, workloads
 from .compare import add_common_arguments
@@ -35,10 +36,10 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--dtype", default="float32", choices=["float32", "int8"],
                            help="of bertcpp and of the peers that have it (default: float32)")  # fmt: skip
     arguments.add_argument(
-        "--texts", type=int, default=workloads.SHORT_TEXTS, help="short texts; paragraphs: 3/8 of it"
+        "--texts", type=positive, default=workloads.SHORT_TEXTS, help="short texts; paragraphs: 3/8 of it"
     )
-    arguments.add_argument("--rounds", type=int, default=8, help="turns of each engine on each kind of text")
-    arguments.add_argument("--seconds", type=float, default=1.0, help="of a turn, at least two passes")
+    arguments.add_argument("--rounds", type=positive, default=8, help="turns of each engine on each kind of text")
+    arguments.add_argument("--seconds", type=positive_number, default=1.0, help="of a turn, at least two passes")
     return arguments
 
 

@@ -21,6 +21,7 @@ from bench import cold_start, machine, models, report, tasks, workloads  # noqa:
 from bertcpp.benchmark import comparison, processes  # noqa: E402
 
 QUARTILES = {"median", "p10", "p90"}
+RANGE = {"least", "most", "samples"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,10 @@ def run(*command: Any) -> str:
 
 
 def assert_spread(values: dict[str, float]) -> None:
-    assert set(values) == QUARTILES
+    assert QUARTILES <= set(values) <= QUARTILES | RANGE
+    if "least" in values:
+        assert values["least"] <= values["p10"] <= values["p90"] <= values["most"]
+        assert values["samples"] >= 1
     assert 0 < values["p10"] <= values["median"] <= values["p90"]
 
 
@@ -173,7 +177,7 @@ def test_a_page_is_written(compared: dict[str, Any], kernel_results: dict[str, A
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n")
     results = {"compare": compared, "native": {"machine": compared["machine"], **kernel_results}}
-    assert report.write(results, tmp_path, readme) == [tmp_path / "benchmarks.md", readme]
+    assert report.write(results, tmp_path, readme, plotted=True) == [tmp_path / "benchmarks.md", readme]
     page = (tmp_path / "benchmarks.md").read_text()
     for expected in ("| batch x tokens | bertcpp | torch |", "How to read this", "### scalar: tile", "% of peak"):
         assert expected in page
@@ -181,6 +185,8 @@ def test_a_page_is_written(compared: dict[str, Any], kernel_results: dict[str, A
     lines = readme.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
     assert "old" not in lines
+    assert f"{report.PLOT}(docs/benchmarks.svg)" in lines
+    assert f"{report.PLOT}(benchmarks.svg)" in page.splitlines()
     assert "| batch x tokens | bertcpp | torch |" in lines
 
 
@@ -288,5 +294,22 @@ def test_answers_that_differ_are_told() -> None:
     assert tasks.differ([{**same[0], "score": 0.5}, same[1]], same) == 0.25
     assert tasks.differ(same[::-1], same) == float("inf"), "another label"
     assert tasks.differ([[0.0, 1.0]], [[0.5, 1.0]]) == 0.5
+    apart = [
+        ([0.5], [0.5, 0.5, 0.5]),
+        (np.ones(1), np.ones(3)),
+        (0.5, np.full(3, 0.5)),
+        ([same], [same, same]),
+        ({"a": 1, "b": 2}, {"a": 1}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        (None, same[0]),
+        (None, 0.5),
+        ({**same[0], "score": np.nan}, same[0]),
+        (np.array([0.0, np.nan]), np.zeros(2)),
+        ([0.0, np.nan], [0.0, 1.0]),
+        ([np.zeros(2)], [np.full(2, np.nan)]),
+    ]
+    for ours, theirs in apart:
+        assert tasks.differ(ours, theirs) == float("inf"), (ours, theirs)
+    assert tasks.differ([], []) == tasks.differ(np.ones(3), np.ones(3)) == 0
     padded, own = [[[1.0], [2.0], [9.0]]], [[[1.0], [2.0]]]
     assert tasks.without_padding([padded], [own]) == [own]

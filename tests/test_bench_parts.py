@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +18,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import bandwidth, report, tables  # noqa: E402
+from bench import (  # noqa: E402
+    bandwidth,
+    cold_start,
+    compare,
+    plot,
+    report,
+    tables,
+    tasks,
+    text_to_vectors,
+    threads,
+)
 from bench import run as everything  # noqa: E402
 
 from bertcpp.benchmark import rounds  # noqa: E402
@@ -161,11 +174,19 @@ def about(**more: Any) -> dict[str, Any]:
 
 def comparison(dtype: str) -> dict[str, Any]:
     suffix = "" if dtype == "float32" else f" {dtype}"
-    line = {"way": "default", "latency_ms": spread(3.0), "share": spread(0.8), "ratio": spread(1.0), "difference": 0.02}
+    line = {
+        "way": "default",
+        "calls": 70,
+        "latency_ms": spread(3.0),
+        "share": spread(0.8),
+        "ratio": spread(1.0),
+        "difference": 0.02,
+    }
     slow = {**line, "share": spread(0.4), "difference": 0.3}
     shape = {
         "engines": {f"bertcpp{suffix}": line, f"torch{suffix}": slow},
         "failures": {},
+        "rounds": 4,
         "reference": "torch float32",
     }
     return {
@@ -180,23 +201,25 @@ def whole() -> dict[str, Any]:
     short = {key: spread(2.0) for key in ("latency_ms", "read_gbytes_per_second", "reading_ms", "arithmetic_ms")}
     short |= {"packed_mb": 85.0, "over_reading": spread(1.5), "over_limit": spread(1.25)}
     gains = {"one_ms": spread(20.0), "all_ms": spread(10.0), "gain": spread(1.93), "peak_gain": spread(1.98)}
-    text = {"engines": {"bertcpp int8": {"way": "default", "texts_per_second": spread(900), "ratio": spread(1)}}}
+    vectors = {"way": "default", "texts_per_second": spread(900), "ratio": spread(1), "calls": 9}
+    text = {"engines": {"bertcpp int8": vectors}, "mean_characters": 60.0}
     rates = {"bertcpp": spread(40), "transformers": spread(8)}
     answered = {
         "task": "fill-mask",
         "model": "minilm",
         "batch_size": 8,
+        "rounds": 3,
         "answers_per_second": rates,
         "ratio": spread(5),
     }
-    both = {"model": "bert-base", "threads": 2}
+    both = {"model": "bert-base", "threads": 2, "settings": {"rounds": 4}}
     return {
-        "tasks": {"machine": about(commit="later", date="2026-01-03"), "lines": [answered]},
+        "tasks": {"machine": about(commit="later", date="2026-01-03"), "settings": {}, "lines": [answered]},
         "bandwidth": {"machine": about(), **both, "dtypes": {"int8": {"1 x 16": short}}},
         "threads": {
             "machine": about(), **both, "dtypes": {"int8": {"8 x 128": {**gains, "of_peak_gain": spread(0.97)}}},
         },
-        "text-int8": {"machine": about(), "kinds": {"short texts": {**text, "mean_characters": 60.0}}},
+        "text-int8": {"machine": about(), "settings": {"rounds": 5}, "kinds": {"short texts": text}},
         "int8": comparison("int8"),
         "compare": comparison("float32"),
     }  # fmt: skip
@@ -237,7 +260,7 @@ def test_a_part_without_results_is_left_out(left_out: str) -> None:
 
 def test_each_part_alone_makes_a_page() -> None:
     for (part, result), write in itertools.product(whole().items(), (report.page, report.readme_summary)):
-        assert write({part: result}).count("\n") > 3
+        assert write({part: result}, plotted=True).count("\n") > 3
 
 
 def test_the_summary_says_what_the_tables_do() -> None:
@@ -247,3 +270,106 @@ def test_the_summary_says_what_the_tables_do() -> None:
     assert "2 threads are 1.93 times as fast as one; the measured peak gains 1.98 times." in summary
     assert "of the larger of reading the weights once and doing the arithmetic: int8 1.25." in summary
     assert "2026-01-02 to 2026-01-03" in summary
+
+
+def test_how_many_samples_there_were() -> None:
+    page = report.page(report.in_order(whole()))
+    for cells in (r"| 8 x 128 | bertcpp | .* | 4 | 70 |", r"| short texts, .* | 5 | 9 |", r"| fill-mask .* | 3 |"):
+        assert re.search(cells.replace("|", r"\|"), page), cells
+    assert page.count("4 rounds.") == 2, "of threads and of memory"
+
+
+def test_few_samples_have_a_range() -> None:
+    few, many = rounds.spread([1.0, 2.0, 9.0]), rounds.spread([float(i) for i in range(11)])
+    assert (few["least"], few["most"], few["samples"]) == (1, 9, 3)
+    assert re.findall(r"[0-9]+", tables.interval(few, 0)) == ["2", "1", "9"]
+    assert re.findall(r"[0-9]+", tables.interval(many, 0)) == ["5", "1", "9"]
+    old = {"a": {"machine": {}, "gain": spread(2.0)}, "native": {}}
+    new = {"b": {"machine": {}, "lines": [{"gain": few}]}, "native": {"peak": spread(2.0)}}
+    assert "they are interpolated" in report.brackets(old)
+    assert report.brackets(new).endswith("of fewer than 10 samples the least and the most")
+    assert report.brackets(old | new).endswith("but in b the least and the most are told")
+
+
+def test_parts_of_two_machines_are_named() -> None:
+    results = report.in_order(whole())
+    assert "tasks: " not in report.machine_lines(results)
+    results["int8"]["machine"] = about(cpu="Another", versions={"numpy": "3"})
+    for text in (report.machine_lines(results), report.readme_summary(results)):
+        assert "int8: Another, " in text
+        assert "compare, text-int8, threads, bandwidth, tasks: A processor, " in text
+        assert "numpy 2" in text
+        assert "numpy 3" in text
+    lines = report.machine_lines(results).splitlines()
+    assert ["float32 400" in line for line in lines if "Measured peak" in line] == [True, False]
+    told = plot.footer(results)
+    assert told.startswith("compare, text-int8: A processor, 2 threads; int8: Another, 2 threads; 2026-01-02; ")
+
+
+def test_what_is_ahead_of_bertcpp_is_said() -> None:
+    results = report.in_order(whole())
+    assert "Ahead of bertcpp" not in report.readme_summary(results)
+    shapes = results["compare"]["models"]["bert-base"]["shapes"]
+    engines = json.loads(json.dumps(shapes["8 x 128"]))
+    engines["engines"]["torch"] |= {"share": spread(0.9), "ratio": spread(0.98)}
+    results["compare"]["models"]["small"] = {"shapes": {"1 x 16": engines}, "failures": {}}
+    results["int8"]["models"]["bert-base"]["shapes"]["8 x 128"]["engines"]["torch int8"]["ratio"] = spread(0.97)
+    summary = report.readme_summary(results)
+    assert "float32 peak, small in float32:" in summary
+    assert "torch on small, 1 x 16, in float32 (90% of the peak against 80%, 0.98 times bertcpp's time)" in summary
+    assert "torch on bert-base, 8 x 128, in int8 (40% of the peak against 80%, 0.97 times" in summary
+
+
+def test_how_tasks_took_turns_is_said_of_these_results() -> None:
+    old = whole()["tasks"]
+    assert "bertcpp has the first turn of each round" in report.tasks_section(old)[1]
+    new = {**old, "settings": dict(tasks.SINCE)}
+    assert "each side has an unmeasured turn; the order is new in each round" in report.tasks_section(new)[1]
+
+
+def test_tasks_take_turns_in_a_new_order_after_an_unmeasured_one() -> None:
+    turns: list[str] = []
+    sides: Any = {name: lambda *_, name=name: turns.append(name) for name in ("bertcpp", "other")}
+    line = tasks.take_turns(sides, ["a text"], 1, argparse.Namespace(rounds=8, patience=60.0))
+    assert line["rounds"] == 8
+    assert turns[:2] == ["bertcpp", "other"]
+    pairs = {tuple(turns[i : i + 2]) for i in range(2, 18, 2)}
+    assert pairs == {("bertcpp", "other"), ("other", "bertcpp")}
+    assert tasks.take_turns(sides, ["a text"], 1, argparse.Namespace(rounds=8, patience=0.0))["rounds"] == 2
+
+
+def test_a_plot_that_is_not_drawn_is_not_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "benchmarks.svg").write_text("of an earlier run")
+    results = {"tasks": whole()["tasks"]}
+    monkeypatch.setattr(plot, "draw", lambda *_: False)
+    written = everything.write_all(results, tmp_path)
+    assert written == [tmp_path / "benchmarks.md"]
+    assert "benchmarks.svg" not in written[0].read_text()
+    assert "benchmarks.svg" not in report.readme_summary(results)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
+def test_draw_tells_whether_it_wrote(tmp_path: Path) -> None:
+    assert not plot.draw({"tasks": whole()["tasks"]}, tmp_path / "none.svg")
+    assert plot.draw(whole(), tmp_path / "some.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["some.svg"]
+
+
+PARSERS = [everything, compare, bandwidth, threads, text_to_vectors, cold_start, tasks]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--rounds", "0"), ("--repeat", "0"), ("--threads", "0"), ("--threads", "9999"), ("--seconds", "-1"),
+        ("--texts", "-5"), ("--patience", "nan"), ("--batch-sizes", "0"),
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_sense_are_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [module.parser() for module in PARSERS if option in module.parser().format_help()]
+    assert asked
+    for parser in asked:
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_args([option, value])
+        told = capsys.readouterr().err
+        assert re.search(f"argument {option}: '{value}' is (not a positive|more than the)", told), told

@@ -241,7 +241,7 @@ inline void run_activations(const Kernels& kernels, const Settings& settings, bo
   }
 }
 
-// Reading what no cache holds, or 32 MB where it must be quick. Returns bytes per second.
+// Reading several times what the caches hold, or 32 MB where it must be quick. Returns bytes per second.
 inline Spread memory_read(const Settings& settings, bool quick) {
   const int64_t bytes = quick ? int64_t{32} << 20 : uncached_bytes();
   const Sampler sampler = read_sampler(bytes, settings.threads, settings.sample_seconds);

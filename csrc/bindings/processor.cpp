@@ -55,7 +55,7 @@ double peak(const std::string& dtype, int64_t num_threads, double seconds) {
 double read_bandwidth(int64_t num_threads, double seconds, int64_t bytes) {
   const int threads = checked_num_threads(num_threads);
   check_seconds(seconds);
-  if (bytes < 0) throw InputError("bytes must be 0, for what no cache holds, or more");
+  if (bytes < 0) throw InputError("bytes must be 0, for several times what the caches hold, or more");
   const GilRelease release;
   return measure_read_bandwidth(bytes, threads, seconds);
 }

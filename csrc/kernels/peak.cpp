@@ -9,6 +9,7 @@
 
 #include "runtime/cpu.h"
 #include "runtime/errors.h"
+#include "runtime/threads.h"
 #include "runtime/workspace.h"
 
 namespace bertcpp {
@@ -19,7 +20,7 @@ constexpr int64_t kPiecesPerThread = 8;
 constexpr int64_t kSinkFloats = 256;
 constexpr int kSamples = 3;
 constexpr int64_t kLeastUncachedBytes = int64_t{256} << 20;
-constexpr int64_t kMostUncachedBytes = int64_t{1} << 30;
+constexpr int64_t kMostUncachedBytes = int64_t{2} << 30;
 
 using Loop = double (*)(int64_t iterations, float* sink);
 
@@ -69,13 +70,19 @@ struct Reading {
       : blocks(std::max<int64_t>(threads, bytes / (kWordsAtOnce * int64_t{sizeof(Words)}))),
         memory(static_cast<size_t>(blocks * kWordsAtOnce) * sizeof(Words)),
         left(static_cast<size_t>(threads * kApart)) {
-    std::fill_n(memory.int32s(), blocks * kWordsAtOnce * int64_t{sizeof(Words) / sizeof(int32_t)}, 1);
+    // The thread that first writes a page decides which socket's memory it lies in.
+    run_team(threads, [this](Team& team) {
+      team.barrier();  // all members take part
+      std::fill(part(team.rank(), team.size()), part(team.rank() + 1, team.size()), Words{1, 1});
+    });
   }
   void read(const Team& team) {
-    const Words* words = reinterpret_cast<const Words*>(memory.data());
-    const int64_t begin = blocks * team.rank() / team.size() * kWordsAtOnce;
-    const int64_t end = blocks * (team.rank() + 1) / team.size() * kWordsAtOnce;
-    left[static_cast<size_t>(team.rank() * kApart)] ^= folded(words + begin, words + end);
+    left[static_cast<size_t>(team.rank() * kApart)] ^=
+        folded(part(team.rank(), team.size()), part(team.rank() + 1, team.size()));
+  }
+  // Where the part of a member begins, and the one before it ends.
+  Words* part(int rank, int size) const {
+    return reinterpret_cast<Words*>(memory.data()) + blocks * rank / size * kWordsAtOnce;
   }
   static constexpr int kApart = 8;  // a cache line
   int64_t blocks;
@@ -106,7 +113,7 @@ double measure_peak(const Kernels& kernels, const std::string& dtype, int num_th
   return median_rate(peak_sampler(kernels, dtype, threads, least_seconds));
 }
 
-int64_t uncached_bytes() { return std::clamp(8 * cpu_caches().l3, kLeastUncachedBytes, kMostUncachedBytes); }
+int64_t uncached_bytes() { return std::clamp(8 * allowed_l3_bytes(), kLeastUncachedBytes, kMostUncachedBytes); }
 
 Sampler read_sampler(int64_t bytes, int threads, double least_seconds) {
   const auto reading = std::make_shared<Reading>(bytes, threads);

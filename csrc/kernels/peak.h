@@ -17,11 +17,13 @@ Sampler peak_sampler(const Kernels& kernels, const std::string& dtype, int threa
 // each. num_threads 0 means get_num_threads(). Throws InputError.
 double measure_peak(const Kernels& kernels, const std::string& dtype, int num_threads, double least_seconds);
 
-// What a buffer must measure for the caches to hold next to none of it.
+// Eight times the third-level caches of all processors that may be used, but 256 MiB at least and 2 GiB at most: next
+// to nothing of a buffer so large stays in caches between two readings, unless there is more than 1 GiB of them.
 int64_t uncached_bytes();
 
-// Reads `bytes` of memory, each thread a contiguous part of its own: nothing is done with them but what keeps the
-// compiler from leaving the reading out. The buffer lives as long as the sampler.
+// Reads `bytes` of memory, each thread a contiguous part of its own, which it has also written first: the system takes
+// the pages from memory that is near to it. Nothing is done with them but what keeps the compiler from leaving the
+// reading out. The buffer lives as long as the sampler.
 Sampler read_sampler(int64_t bytes, int threads, double least_seconds);
 
 // Bytes per second that all threads together read from memory at this moment: the median of a few samples of

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <sstream>
 
 #if defined(__x86_64__)
@@ -161,6 +162,33 @@ const CpuFeatures& cpu_features() {
 const CpuCaches& cpu_caches() {
   static const CpuCaches caches = read_caches();
   return caches;
+}
+
+int64_t l3_bytes_of(const std::vector<int>& cpus, const std::string& root) {
+  std::map<std::string, int64_t> sizes;  // by the processors that share the cache
+  for (const int cpu : cpus) {
+    for (int index = 0; index < 16; ++index) {
+      const std::string folder = root + "/cpu" + std::to_string(cpu) + "/cache/index" + std::to_string(index);
+      const std::string level = first_word(folder + "/level");
+      if (level.empty()) break;
+      if (level == "3") sizes[first_word(folder + "/shared_cpu_list")] = parse_size(first_word(folder + "/size"));
+    }
+  }
+  int64_t sum = 0;
+  for (const auto& [sharers, size] : sizes) sum += size;
+  return sum;
+}
+
+int64_t allowed_l3_bytes() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  // Fails where there are more processors than the mask has room for: then the first ones stand for all.
+  const bool known = sched_getaffinity(0, sizeof(mask), &mask) == 0;
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!known || CPU_ISSET(cpu, &mask)) cpus.push_back(cpu);
+  }
+  return std::max(l3_bytes_of(cpus), cpu_caches().l3);
 }
 
 std::string cpu_model_name() {

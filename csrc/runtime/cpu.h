@@ -27,6 +27,11 @@ struct CpuCaches {  // bytes per core (l3: as reported); sensible defaults where
 
 const CpuFeatures& cpu_features();
 const CpuCaches& cpu_caches();
+// The third-level caches of these processors together, each counted once however many share it; 0 where the system does
+// not tell. `root` is the folder of sysfs that has the processors.
+int64_t l3_bytes_of(const std::vector<int>& cpus, const std::string& root = "/sys/devices/system/cpu");
+// Those of all processors that the calling thread may run on: the chip's l3 several times over on many servers.
+int64_t allowed_l3_bytes();
 std::string cpu_model_name();
 std::vector<std::string> cpu_feature_names();
 

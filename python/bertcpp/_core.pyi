@@ -53,8 +53,9 @@ def measure_peak(dtype: str = "float32", *, num_threads: int = 0, seconds: float
 def measure_read_bandwidth(*, num_threads: int = 0, seconds: float = 0.02, bytes: int = 0) -> float:
     """Bytes per second that all threads together read from memory at this moment.
 
-    Each reads a part of its own of a buffer of so many bytes; 0 stands for what no cache holds, 256 MB or more. The
-    median of three samples of `seconds` each, or of one reading where that takes longer.
+    Each reads a part of its own of a buffer of so many bytes, which it has written first; 0 stands for eight times the
+    third-level caches of all processors that may be used, from 256 MiB to 2 GiB. The median of three samples of
+    `seconds` each, or of one reading where that takes longer.
     Raises InputError, MemoryError.
     """
 

@@ -122,7 +122,7 @@ def test_the_measured_peak() -> None:
 def test_the_measured_bandwidth_of_memory() -> None:
     assert _core.measure_read_bandwidth(num_threads=1, seconds=0.001) > 1e8
     assert _core.measure_read_bandwidth(num_threads=3, seconds=0.001, bytes=1) > 1e3, "as little as there is"
-    with pytest.raises(InputError, match="bytes must be 0, for what no cache holds, or more"):
+    with pytest.raises(InputError, match="bytes must be 0, for several times what the caches hold, or more"):
         _core.measure_read_bandwidth(bytes=-1)
     with pytest.raises(MemoryError):
         _core.measure_read_bandwidth(bytes=1 << 60)

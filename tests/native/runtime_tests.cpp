@@ -165,6 +165,7 @@ void test_cpu() {
   const CpuCaches& caches = cpu_caches();
   CHECK(caches.l1d >= 4 << 10 && caches.l1d <= 1 << 20, "%lld", static_cast<long long>(caches.l1d));
   CHECK(caches.l2 >= 64 << 10 && caches.l2 <= 64 << 20, "%lld", static_cast<long long>(caches.l2));
+  CHECK(allowed_l3_bytes() >= caches.l3, "%lld", static_cast<long long>(allowed_l3_bytes()));
   CHECK(!cpu_model_name().empty(), "no name");
   const CpuFeatures& f = cpu_features();
   CHECK(f.avx2 || !f.avx512, "AVX-512 without AVX2");
@@ -174,6 +175,24 @@ void test_cpu() {
   CHECK(f.avx2 == (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")), "avx2 %d", f.avx2);
   CHECK(f.avx512 == (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")), "avx512 %d", f.avx512);
 #endif
+}
+
+// Four processors of a chip with a third-level cache for every two.
+void test_l3_of_several() {
+  char pattern[] = "/tmp/bertcpp_l3_XXXXXX";
+  const std::filesystem::path root = mkdtemp(pattern);
+  for (int cpu = 0; cpu < 4; ++cpu) {
+    const std::filesystem::path cache = root / ("cpu" + std::to_string(cpu)) / "cache";
+    write_file(cache / "index0" / "level", "2\n");
+    write_file(cache / "index0" / "size", "1024K\n");
+    write_file(cache / "index1" / "level", "3\n");
+    write_file(cache / "index1" / "size", "32M\n");
+    write_file(cache / "index1" / "shared_cpu_list", cpu < 2 ? "0-1\n" : "2-3\n");
+  }
+  const auto megabytes = [&](const std::vector<int>& cpus) { return l3_bytes_of(cpus, root.string()) >> 20; };
+  CHECK(megabytes({0, 1}) == 32 && megabytes({1, 2}) == 64 && megabytes({0, 1, 2, 3}) == 64, "each is counted once");
+  CHECK(megabytes({}) == 0 && megabytes({9}) == 0, "what is not there");
+  std::filesystem::remove_all(root);
 }
 
 void test_dispatch() {
@@ -229,6 +248,7 @@ int main() {
       {"buffer_cache", test_buffer_cache},
       {"sizes", test_sizes},
       {"cpu", test_cpu},
+      {"l3 of several", test_l3_of_several},
       {"dispatch", test_dispatch},
   };
   for (const auto& test : tests) {

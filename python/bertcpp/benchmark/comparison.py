@@ -157,7 +157,8 @@ def compare_shape(
     turns = rounds.take_turns(taking_part, peak, settings.rounds, settings.seconds, settings.patience)
     summary = rounds.summarize(turns, model.flop(lengths), first)
     for name, line in summary.items():
-        rates = {key: sum(lengths) / (value / 1e3) for key, value in line["latency_ms"].items()}
+        latencies = ((key, line["latency_ms"][key]) for key in ("median", "p10", "p90"))
+        rates = {key: sum(lengths) / (value / 1e3) for key, value in latencies}
         line |= {
             "tokens_per_second": {"median": rates["median"], "p10": rates["p90"], "p90": rates["p10"]},
             "dtype": workers[name].dtype,

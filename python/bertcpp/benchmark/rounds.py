@@ -10,7 +10,7 @@ import math
 import random
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,17 +18,23 @@ from .. import _core
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from .processes import WorkerProcess
 
-__all__ = ["Peak", "spread", "summarize", "take_turns"]
+__all__ = ["Peak", "in_turns", "spread", "summarize", "take_turns"]
 
+Name = TypeVar("Name")
 _LEAST_ROUNDS = 3  # however long they take
 
 
 def spread(samples: list[float]) -> dict[str, float]:
-    """Return the median, the 10th and the 90th percentile."""
+    """Return the median, the 10th and the 90th percentile, the least and the most, and the number of samples."""
     p10, median, p90 = np.percentile(samples, [10, 50, 90])
-    return {"median": float(median), "p10": float(p10), "p90": float(p90)}
+    return {
+        "median": float(median), "p10": float(p10), "p90": float(p90), "least": float(min(samples)),
+        "most": float(max(samples)), "samples": len(samples),
+    }  # fmt: skip
 
 
 class Peak:
@@ -52,6 +58,27 @@ class Peak:
         return {dtype: spread([rate / 1e9 for rate in rates]) for dtype, rates in self.samples.items()}
 
 
+def in_turns(
+    names: Iterable[Name], rounds: int, patience: float = math.inf, least: int = _LEAST_ROUNDS
+) -> Iterator[Name]:
+    """Yield whose turn it is: every name once a round, in a new order each round.
+
+    Args:
+        names: of those that take turns.
+        rounds: how many there are at most.
+        patience: seconds after which no further round begins, once `least` are done.
+        least: rounds that are done however long they take.
+    """
+    order = list(names)
+    shuffle = random.Random(20)
+    started = time.monotonic()
+    for done in range(rounds):
+        if done >= least and time.monotonic() - started > patience:
+            return
+        shuffle.shuffle(order)
+        yield from order
+
+
 def take_turns(
     workers: dict[str, WorkerProcess], peak: Peak, rounds: int, seconds: float, patience: float = math.inf
 ) -> dict[str, list[dict[str, Any]]]:
@@ -68,24 +95,17 @@ def take_turns(
         for each worker and round the seconds of its `"calls"`, and the `"peak"` of its dtype around them.
     """
     turns: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
-    order = list(workers)
-    shuffle = random.Random(20)
-    started = time.monotonic()
-    for done in range(rounds):
-        if done >= _LEAST_ROUNDS and time.monotonic() - started > patience:
-            break
-        shuffle.shuffle(order)
-        measured: dict[str, float | None] = {}  # right before a turn, by dtype
-        for name in order:
-            worker = workers[name]
-            before = measured[worker.dtype] if worker.dtype in measured else peak.measure(worker.dtype)
-            calls = worker.ask(do="run", seconds=seconds)["seconds"]
-            if not worker.settle():
-                print(f"  {name}: its threads still spin while others are measured", file=sys.stderr)
-            after = peak.measure(worker.dtype)
-            around = None if before is None or after is None else (before + after) / 2
-            turns[name].append({"calls": calls, "peak": around})
-            measured = {worker.dtype: after}
+    measured: dict[str, float | None] = {}  # right before a turn, by dtype
+    for name in in_turns(workers, rounds, patience):
+        worker = workers[name]
+        before = measured[worker.dtype] if worker.dtype in measured else peak.measure(worker.dtype)
+        calls = worker.ask(do="run", seconds=seconds)["seconds"]
+        if not worker.settle():
+            print(f"  {name}: its threads still spin while others are measured", file=sys.stderr)
+        after = peak.measure(worker.dtype)
+        around = None if before is None or after is None else (before + after) / 2
+        turns[name].append({"calls": calls, "peak": around})
+        measured = {worker.dtype: after}
     return turns
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from .options import Command
 from .terminal import table
 
 if TYPE_CHECKING:
+    import argparse
+
     from ..benchmark.comparison import Contestant, Settings
     from ..benchmark.models import Model
     from ..benchmark.workloads import Shape
@@ -49,16 +50,6 @@ examples:
 _DTYPES = ("float32", "bfloat16", "int8")
 
 
-def _positive_number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e4:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return value
-
-
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.description = "Measure a checkpoint on this machine: latency, tokens a second, share of the peak, memory."
     parser.add_argument("model", metavar="MODEL", help="a folder, a hub name, or an installed package")
@@ -69,7 +60,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--threads", "--num-threads", type=options.positive, metavar="N", help="default: all")
     what.add_argument("--compare", metavar="ENGINES", help="other engines, between commas; all is those installed")
     what.add_argument("--rounds", type=options.positive, default=8, metavar="N", help="turns each (default: 8)")
-    what.add_argument("--seconds", type=_positive_number, default=0.3, metavar="S", help="of a turn (default: 0.3)")
+    what.add_argument(
+        "--seconds", type=options.positive_number, default=0.3, metavar="S", help="of a turn (default: 0.3)"
+    )
     what.add_argument("--cache", type=Path, metavar="FOLDER", help="where conversions are kept")
     results = parser.add_argument_group("output")
     results.add_argument("--json", action="store_true", help="print JSON instead of the table")

@@ -90,6 +90,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def positive_number(text: str) -> float:
+    """Return the number above 0, and below ten thousand, that an option's text is."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
 def add_model(parser: argparse.ArgumentParser, default: str | None = DEFAULT_MODEL) -> None:
     """Add the options that choose a checkpoint and how it is computed; `model_arguments` reads them."""
     group = parser.add_argument_group("model")
