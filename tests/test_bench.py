@@ -113,6 +113,7 @@ def test_engines_are_compared(compared: dict[str, Any]) -> None:
     assert compared["machine"]["cpu"]
     assert {"numpy", "torch"} <= set(compared["machine"]["versions"])
     assert_spread(compared["peak_gflops"])
+    assert report.brackets({"compare": compared}).endswith("of fewer than 10 samples the least and the most")
     shapes = compared["models"]["tiny"]["shapes"]
     assert list(shapes) == ["1 x 16", "32 ragged"]
     for shape in shapes.values():
