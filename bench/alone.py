@@ -37,6 +37,19 @@ def add_arguments(arguments: argparse.ArgumentParser, shapes: Sequence[str]) -> 
     arguments.add_argument("--seconds", type=positive_number, default=0.5, help="of a turn, about (default: 0.5)")
 
 
+def with_settings(
+    results: dict[str, Any], args: argparse.Namespace, about: dict[str, Any], model: models.Model
+) -> dict[str, Any]:
+    """The results by dtype and what they were measured with."""
+    return {
+        "machine": about,
+        "settings": {"rounds": args.rounds, "seconds": args.seconds},
+        "model": model.name,
+        "threads": args.threads,
+        "dtypes": results,
+    }
+
+
 def start(model: models.Model, dtype: str, threads: int, cache: Path, logs: Path) -> WorkerProcess:
     """A process that computes in this dtype with so many threads."""
     folder = Path(tempfile.mkdtemp(dir=logs))
@@ -48,12 +61,7 @@ def start(model: models.Model, dtype: str, threads: int, cache: Path, logs: Path
 
 def prepare(worker: WorkerProcess, shape: workloads.Shape, seconds: float) -> np.ndarray[Any, Any]:
     """Warm up on a shape; its hidden states."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "states.npy"
-        worker.ask(do="prepare", workload=list(shape.lengths), output=str(path), seconds=seconds / 4)
-        worker.settle()
-        states: np.ndarray[Any, Any] = np.load(path)
-        return states
+    return comparison.result_of(worker, list(shape.lengths), do="prepare", seconds=seconds / 4)
 
 
 def take_turns(

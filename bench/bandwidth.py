@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ import bertcpp
 from bertcpp import _core
 from bertcpp.benchmark import rounds
 
-from . import alone, machine, models, workloads
+from . import alone, compare, machine, models, workloads
 
 SHAPES = ("1 x 16",)
 
@@ -95,20 +94,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 line = summarize(mine, sizes[dtype], model.flop(list(shape.lengths)))
                 results[dtype][shape.name] = line
                 print_line(dtype, shape.name, line)
-    return {
-        "machine": about,
-        "settings": {"rounds": args.rounds, "seconds": args.seconds},
-        "model": model.name,
-        "threads": args.threads,
-        "dtypes": results,
-    }
+    return alone.with_settings(results, args, about, model)
 
 
 def main() -> None:
-    args = parser().parse_args()
-    results = measure(args)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+    compare.run(parser(), measure)
 
 
 if __name__ == "__main__":

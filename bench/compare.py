@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertcpp.benchmark import comparison, rounds
 from bertcpp.benchmark.comparison import BASELINE, Contestant
@@ -22,6 +22,9 @@ from bertcpp.benchmark.engines import ENGINES, OPTIONAL
 from bertcpp.commands.options import positive, positive_number
 
 from . import machine, models, workloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_NATIVE = machine.ROOT / "build" / "bench_kernels"
 
@@ -125,11 +128,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    args = parser().parse_args()
+def run(parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], dict[str, Any]]) -> None:
+    """Measure as the command line says, and write the results where `--json` wants them."""
+    args = parser.parse_args()
     results = measure(args)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def main() -> None:
+    run(parser(), measure)
 
 
 if __name__ == "__main__":

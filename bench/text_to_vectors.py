@@ -6,7 +6,6 @@ python -m bench.text_to_vectors [--threads N] [--rounds N] [--json results.json]
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from bertcpp.benchmark.comparison import BASELINE, Contestant
 from bertcpp.commands.options import positive, positive_number
 
 from . import machine, models, workloads
-from .compare import add_common_arguments
+from .compare import add_common_arguments, run
 from .text_engines import TEXT_ENGINES
 
 # Cosine between the vectors of two engines, at least, for them to count as the same model.
@@ -135,10 +134,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    args = parser().parse_args()
-    results = measure(args)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+    run(parser(), measure)
 
 
 if __name__ == "__main__":

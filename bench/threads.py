@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from bertcpp import _core
 from bertcpp.benchmark import rounds
 
-from . import alone, machine, models, workloads
+from . import alone, compare, machine, models, workloads
 
 if TYPE_CHECKING:
     from bertcpp.benchmark.processes import WorkerProcess
@@ -83,20 +82,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                     f"({line['gain']['p10']:.2f} to {line['gain']['p90']:.2f}), the peak "
                     f"{line['peak_gain']['median']:.2f} times", flush=True,
                 )  # fmt: skip
-    return {
-        "machine": about,
-        "settings": {"rounds": args.rounds, "seconds": args.seconds},
-        "model": model.name,
-        "threads": args.threads,
-        "dtypes": results,
-    }
+    return alone.with_settings(results, args, about, model)
 
 
 def main() -> None:
-    args = parser().parse_args()
-    results = measure(args)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+    compare.run(parser(), measure)
 
 
 if __name__ == "__main__":

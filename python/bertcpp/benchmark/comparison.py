@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from .models import Model
     from .workloads import Shape
 
-__all__ = ["BASELINE", "TOLERANCES", "Contestant", "Settings", "compare_shape", "largest_difference", "start_all"]
+__all__ = [
+    "BASELINE",
+    "TOLERANCES",
+    "Contestant",
+    "Settings",
+    "compare_shape",
+    "largest_difference",
+    "result_of",
+    "start_all",
+]
 
 BASELINE = "bertcpp"
 _TABLE = "bertcpp.benchmark.engines:ENGINES"
@@ -141,7 +150,7 @@ def compare_shape(
     reference = "torch" if "torch" in outputs else first
     truth, exactness = outputs[reference], workers[reference].dtype
     if untimed is not None:
-        reference, truth, exactness = f"{untimed.name} {untimed.dtype}", _result_of(untimed, lengths), untimed.dtype
+        reference, truth, exactness = f"{untimed.name} {untimed.dtype}", result_of(untimed, lengths), untimed.dtype
     differences = {name: largest_difference(output, truth, lengths) for name, output in outputs.items()}
     wrong = {
         name: difference
@@ -177,10 +186,11 @@ def compare_shape(
     }
 
 
-def _result_of(worker: WorkerProcess, lengths: list[int]) -> np.ndarray[Any, Any]:
+def result_of(worker: WorkerProcess, lengths: list[int], do: str = "compute", **options: float) -> np.ndarray[Any, Any]:
+    """Have a worker compute a batch, by this command with these options, and return its hidden states."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "states.npy"
-        worker.ask(do="compute", workload=lengths, output=str(path))
+        worker.ask(do=do, workload=lengths, output=str(path), **options)
         worker.settle()
         result: np.ndarray[Any, Any] = np.load(path)
         return result
