@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/errors.h"
+
 namespace bertcpp {
 namespace {
 
@@ -9,10 +11,17 @@ constexpr const char* kProjection = "embeddings.projection";
 
 }  // namespace
 
-Embeddings::Embeddings(const Kernels& kernels, const WeightMap& weights, const EmbeddingSizes& sizes)
-    : kernels_(&kernels), sizes_(sizes) {
+Embeddings::Embeddings(const Kernels& kernels, const WeightMap& weights, const EmbeddingSizes& sizes,
+                       const Linear* decoder)
+    : kernels_(&kernels), sizes_(sizes), decoder_(decoder) {
   const int64_t width = sizes.embedding_size;
-  word_ = weight_at(weights, "embeddings.word.weight", {sizes.vocab_size, width});
+  if (decoder == nullptr) {
+    word_ = weight_at(weights, "embeddings.word.weight", {sizes.vocab_size, width});
+  } else if (decoder->n() != sizes.vocab_size || decoder->k() != width || decoder->precision() != Precision::kFloat32) {
+    throw WeightError("the decoder has the shape (" + std::to_string(decoder->n()) + ", " +
+                      std::to_string(decoder->k()) + "), but the word embeddings need (" +
+                      std::to_string(sizes.vocab_size) + ", " + std::to_string(width) + ")");
+  }
   position_ = weight_at(weights, "embeddings.position.weight", {sizes.max_positions, width});
   if (sizes.token_types > 0) {
     token_type_ = weight_at(weights, "embeddings.token_type.weight", {sizes.token_types, width});
@@ -36,6 +45,12 @@ const float* Embeddings::row(const TensorView& table, int64_t index, float* scra
   return scratch;
 }
 
+const float* Embeddings::word(int64_t id, float* scratch) const {
+  if (decoder_ == nullptr) return row(word_, id, scratch);
+  decoder_->weight_row(id, scratch);
+  return scratch;
+}
+
 void Embeddings::forward(Team& team, const EmbeddingInput& input, float* x, int64_t x_stride, float* narrow,
                          float* scratch) const {
   constexpr int64_t kTokens = 16;
@@ -48,7 +63,7 @@ void Embeddings::forward(Team& team, const EmbeddingInput& input, float* x, int6
     const int64_t end = std::min((block + 1) * kTokens, input.num_tokens);
     for (int64_t t = block * kTokens; t < end; ++t) {
       const float* word =
-          input.inputs_embeds != nullptr ? input.inputs_embeds + t * width : row(word_, input.input_ids[t], own);
+          input.inputs_embeds != nullptr ? input.inputs_embeds + t * width : this->word(input.input_ids[t], own);
       const float* position = row(position_, input.position_ids[t], own + own_stride);
       const float* type = nullptr;
       if (sizes_.token_types > 0) {
@@ -72,8 +87,8 @@ size_t Embeddings::nbytes() const {
     for (const int64_t extent : tensor.shape) count *= static_cast<size_t>(extent);
     return count;
   };
-  return table(word_) + table(position_) + table(token_type_) + norm_.nbytes() +
-         (projection_ ? projection_->nbytes() : 0);
+  return table(word_) + (decoder_ != nullptr ? decoder_->nbytes() : 0) + table(position_) + table(token_type_) +
+         norm_.nbytes() + (projection_ ? projection_->nbytes() : 0);
 }
 
 }  // namespace bertcpp

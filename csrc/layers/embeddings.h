@@ -29,7 +29,10 @@ struct EmbeddingInput {
 class Embeddings {
  public:
   Embeddings() = default;
-  Embeddings(const Kernels& kernels, const WeightMap& weights, const EmbeddingSizes& sizes);
+  // `decoder`: the product of a masked language model whose matrix is the word embeddings', which are read out of it;
+  // it must outlive this. Null where there is none, or another matrix.
+  Embeddings(const Kernels& kernels, const WeightMap& weights, const EmbeddingSizes& sizes,
+             const Linear* decoder = nullptr);
 
   // x[num_tokens, hidden_size]; scratch[threads, scratch_floats()]. Ids must have been checked.
   void forward(Team& team, const EmbeddingInput& input, float* x, int64_t x_stride, float* narrow,
@@ -44,10 +47,12 @@ class Embeddings {
  private:
   // A table is read where it lies: only the rows that occur are touched, and a mapped file is not copied.
   const float* row(const TensorView& table, int64_t index, float* scratch) const;
+  const float* word(int64_t id, float* scratch) const;
 
   const Kernels* kernels_ = nullptr;
   EmbeddingSizes sizes_{};
   TensorView word_;
+  const Linear* decoder_ = nullptr;  // in place of word_
   TensorView position_;
   TensorView token_type_;
   LayerNorm norm_;

@@ -164,6 +164,12 @@ void Linear::to_words(int64_t column, const float* w, int32_t* words) {
   }
 }
 
+void Linear::weight_row(int64_t row, float* out) const {
+  const int64_t nr = kernels_->nr;
+  const float* element = weight_.floats() + row / nr * nr * words_ + row % nr;
+  for (int64_t i = 0; i < k_; ++i) out[i] = element[i * nr];
+}
+
 void Linear::prepare(const float* x, int64_t row, const OperandRows& rows) const {
   if (precision_ == Precision::kFloat32) return;
   int32_t* words = rows.words + row * rows.stride;

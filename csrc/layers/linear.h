@@ -68,6 +68,8 @@ class Linear {
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
   Precision precision() const { return precision_; }
+  // out[k] = row `row` of the weight, of float32 in the checkpoint's order of channels.
+  void weight_row(int64_t row, float* out) const;
   int64_t segments() const { return static_cast<int64_t>(segment_ends_.size()); }
   size_t nbytes() const { return weight_.size() + bias_.size() + column_scale_.size() + column_sum_.size(); }
   // Adds what `of` takes under this name.

@@ -48,7 +48,7 @@ struct Encoder::Memory {
   LayerWorkspace layers;
 };
 
-Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Kernels& kernels)
+Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Kernels& kernels, const Linear* decoder)
     : config_(check(config)), kernels_(&kernels) {
   embeddings_ = Embeddings(kernels, weights,
                            {.vocab_size = config.vocab_size,
@@ -56,7 +56,8 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
                             .token_types = config.type_vocab_size,
                             .embedding_size = config.embedding_size,
                             .hidden_size = config.hidden_size,
-                            .layer_norm_eps = config.layer_norm_eps});
+                            .layer_norm_eps = config.layer_norm_eps},
+                           decoder);
   if (config.relative_attention_num_buckets > 0) {
     position_bias_ = RelativePositionBias(kernels, weights, config.relative_attention_num_buckets,
                                           config.relative_attention_max_distance, config.num_attention_heads,

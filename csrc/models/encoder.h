@@ -62,8 +62,9 @@ class Encoder {
  public:
   // Embedding tables are read where they lie and must outlive the Encoder, and so are the parts that another Encoder of
   // this configuration and these kernels has packed; where weights lacks those, matrices are packed.
-  // Throws ConfigError or WeightError.
-  Encoder(const EncoderConfig& config, const WeightMap& weights, const Kernels& kernels);
+  // `decoder`: see Embeddings. Throws ConfigError or WeightError.
+  Encoder(const EncoderConfig& config, const WeightMap& weights, const Kernels& kernels,
+          const Linear* decoder = nullptr);
 
   // Any number of threads may call this at once. num_threads 0: the process's default. Throws InputError, TokenIdError.
   void forward(const EncoderBatch& batch, const EncoderOutputs& outputs, int num_threads) const;

@@ -66,11 +66,14 @@ def packed_layout() -> int:
 class Encoder:
     """A BERT-family encoder over packed batches. Any number of threads may call one at once."""
 
-    def __init__(self, config: dict[str, Any], weights: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, config: dict[str, Any], weights: dict[str, NDArray[Any]], *, decoder: Linear | None = None
+    ) -> None:
         """Packs the matrices for the instruction set in use; the embedding tables are read where they lie.
 
         weights: float32, float16, or uint16 holding the bits of bfloat16. What `packed` gives of an Encoder of the same
         configuration, dtype and instruction set may stand for the matrices; it is read where it lies.
+        decoder: a Linear over the word embeddings, which are then read out of it, not of embeddings.word.weight.
         Raises ConfigError, WeightMismatchError, InstructionSetError, MemoryError.
         """
 

@@ -361,6 +361,7 @@ def load_encoder(
     add_pooling_layer: bool = True,
     use_safetensors: bool | None = None,
     where: devices.Target | None = None,
+    decoder: _core.Linear | None = None,
 ) -> tuple[_core.Encoder, InputLimits]:
     """Build the engine of a checkpoint's encoder.
 
@@ -370,6 +371,7 @@ def load_encoder(
         add_pooling_layer: False leaves the pooler out.
         use_safetensors: see `bertcpp.checkpoints.open_weights`.
         where: the device and what it computes in; None is float32 on the processor, or what weights are packed in.
+        decoder: see `bertcpp.devices.encoder`.
 
     Returns:
         The engine, and what inputs are checked against.
@@ -398,7 +400,7 @@ def load_encoder(
         settings["has_pooler"] = "pooler.weight" in arrays
         try:
             with weights.released_while_read(packed):
-                engine = devices.encoder(settings, arrays, where)
+                engine = devices.encoder(settings, arrays, where, decoder)
         except ConfigError as error:
             raise ConfigError(f"{_where(config) or f'{folder}: '}{error}") from error
     return engine, limits

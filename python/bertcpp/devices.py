@@ -192,13 +192,20 @@ def why_no_gpu() -> str | None:
     return None
 
 
-def encoder(settings: dict[str, Any], weights: dict[str, NDArray[Any]], where: Target | None = None) -> _core.Encoder:
+def encoder(
+    settings: dict[str, Any],
+    weights: dict[str, NDArray[Any]],
+    where: Target | None = None,
+    decoder: _core.Linear | None = None,
+) -> _core.Encoder:
     """Build the engine of a device.
 
     Args:
         settings: as `bertcpp._core.Encoder` takes them.
         weights: likewise.
         where: None is float32 on the processor.
+        decoder: a head's layer over the same word embeddings, where there is one; the processor's engine reads them out
+            of it. A GPU has its own copy.
 
     Raises:
         InputError: the device does not compute in this dtype.
@@ -210,7 +217,7 @@ def encoder(settings: dict[str, Any], weights: dict[str, NDArray[Any]], where: T
     if where.device.type == "cpu":
         from . import _core
 
-        return _core.Encoder({**settings, "dtype": where.dtype}, weights)
+        return _core.Encoder({**settings, "dtype": where.dtype}, weights, decoder=decoder)
     engine = _module().Encoder(settings, weights, dtype=where.dtype, device=where.device.index)
     return cast("_core.Encoder", engine)
 

@@ -35,6 +35,8 @@ class HeadLayers:
         recurrent: whether recurrent layers run over the encoder's states before them.
         width: of what they return.
         num_parameters: how many weights they have that are not the encoder's.
+        decoder: the layer whose weight is the encoder's word embeddings, or None; the encoder reads them out of it, so
+            that they are held once.
     """
 
     def __init__(self, head: Head, source: HeadTensors) -> None:
@@ -43,6 +45,7 @@ class HeadLayers:
         self.recurrent = bool(head.recurrent)
         self.width = source.hidden_size
         self.num_parameters = 0
+        self.decoder: _core.Linear | None = None
         self._gru = self._built_gru(head, source) if head.recurrent else None
         self._layers = [self._built(step, source) for step in head.steps]
 
@@ -60,7 +63,10 @@ class HeadLayers:
         if isinstance(step, Norm):
             return _core.LayerNorm(weight, bias, source.eps)
         self.width = len(bias)
-        return _core.Linear(weight, bias, source.activation(step))
+        linear = _core.Linear(weight, bias, source.activation(step))
+        if source.is_read_by_encoder(step):
+            self.decoder = linear
+        return linear
 
     def of_sequences(
         self, states: FloatArray, cu_seqlens: AnyArray, firsts: NDArray[np.intp], num_threads: int

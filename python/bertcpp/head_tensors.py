@@ -66,6 +66,11 @@ class HeadTensors:
         """Whether a step's weight is the word embeddings'."""
         return isinstance(step, Decoder) and bool(self.config.tie_word_embeddings)
 
+    def is_read_by_encoder(self, step: Step) -> bool:
+        """Whether a step's weight is the very table that the encoder reads, not one of the head's own."""
+        found = self._found(self._names(step)[0])
+        return self.is_shared(step) and found is not None and found[0] is self.weights
+
     def missing(self, heads: Iterable[Head]) -> list[str]:
         """Return the names of these heads' tensors that the checkpoint lacks."""
         wanted = [names for head in heads for names in self._wanted(head)]

@@ -228,8 +228,17 @@ class PreTrainedModel:
     def _load_core(self, where: devices.Target, add_pooling_layer: bool) -> tuple[_core.Encoder, InputLimits]:
         folder, use_safetensors = self._source
         return architectures.load_encoder(
-            folder, self.config, add_pooling_layer=add_pooling_layer, use_safetensors=use_safetensors, where=where
+            folder,
+            self.config,
+            add_pooling_layer=add_pooling_layer,
+            use_safetensors=use_safetensors,
+            where=where,
+            decoder=self._decoder(),
         )
+
+    def _decoder(self) -> _core.Linear | None:
+        """A head's layer over the encoder's word embeddings."""
+        return None
 
     def num_parameters(self) -> int:
         """How many weights the model has, its tables and its pooler included."""

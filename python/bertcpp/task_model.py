@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from . import _core
     from .arrays import AnyArray, FloatArray, Int32Array
     from .batching import Tokens
     from .configuration import PretrainedConfig
@@ -127,6 +128,9 @@ class TaskModel(PreTrainedModel):
 
     def _load_options(self) -> dict[str, Any]:
         return super()._load_options() | self._head_options
+
+    def _decoder(self) -> _core.Linear | None:
+        return next((head.decoder for head in self._heads if head.decoder is not None), None)
 
     def num_parameters(self) -> int:
         """How many weights the model has, its head's included; a matrix that two layers share counts once."""

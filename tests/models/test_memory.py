@@ -46,6 +46,39 @@ def test_peak_memory_of_a_base_sized_model(layout: str, seed: int, tmp_path: Pat
     assert used <= 1.3 * weights + 100e6, f"{used / 1e6:.0f} MB for {weights / 1e6:.0f} MB of weights"
 
 
+MAPPED = r"""
+import re
+import sys
+import numpy as np
+import bertcpp
+
+model = bertcpp.AutoModelForMaskedLM.from_pretrained(sys.argv[1])
+size = model.config.vocab_size
+model(np.arange(size).reshape(-1, 64), positions=(np.array([0]), np.array([1])))
+with open("/proc/self/smaps") as maps:
+    of_file = re.findall(r"model[.]safetensors\n(?:.*\n)*?Rss: +(\d+) kB", maps.read())
+print(sum(map(int, of_file)), model._heads[0].decoder.nbytes)
+"""
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "distilbert", "mpnet"])
+def test_a_decoder_tied_to_the_embeddings_is_held_once(family: str, seed: int, tmp_path: Path) -> None:
+    """Every word of the vocabulary is read, and none of them from the checkpoint's table."""
+    model = reference.random_model(family, seed, kind="ForMaskedLM", vocab_size=32768, num_hidden_layers=1)
+    path = reference.save(model, tmp_path)
+    finished = subprocess.run(
+        [sys.executable, "-c", MAPPED, str(path)], capture_output=True, text=True, timeout=240, check=True
+    )
+    mapped, held = map(int, finished.stdout.split())
+    table = sum(value.nbytes for name, value in state_of(model) if name.endswith("word_embeddings.weight"))
+    assert held >= table
+    assert mapped * 1024 < table / 2, f"{mapped} kB of the file, {held / 1024:.0f} kB in the decoder"
+
+
+def state_of(model: Any) -> list[tuple[str, Any]]:
+    return [(name, value.numpy()) for name, value in model.state_dict().items()]
+
+
 def test_importing_loads_nothing_heavy() -> None:
     program = (
         "import sys, bertcpp; "

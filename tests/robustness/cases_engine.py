@@ -43,6 +43,17 @@ def built(name: str, change: Callable[[dict[str, Any], dict[str, Any]], Any], er
     return Raises(name, act, error, message)
 
 
+def decoded_by(more_rows: int, more_width: int) -> Callable[[Workshop], Any]:
+    """An engine whose words are to be read out of a decoder that is larger than their table."""
+
+    def act(w: Workshop) -> Any:
+        config = bertcpp.AutoConfig.from_pretrained(w.folder)
+        shape = (config.vocab_size + more_rows, config.hidden_size + more_width)
+        return load_encoder(w.folder, decoder=_core.Linear(np.ones(shape, np.float32)))
+
+    return act
+
+
 def recurrent(
     name: str,
     error: type,
@@ -262,6 +273,8 @@ CASES: list[Case] = [
     Raises(
         "a head of three dimensions", lambda w: _core.Linear(np.ones((2, 2, 2), np.float32)), WeightMismatchError, ""
     ),
+    Raises("a decoder of another vocabulary", decoded_by(1, 0), WeightMismatchError, "but the word embeddings need"),
+    Raises("a decoder of another width", decoded_by(0, 1), WeightMismatchError, "but the word embeddings need"),
     Raises(
         "a head with an unknown activation",
         lambda w: _core.Linear(np.ones((2, 2), np.float32), None, "x"),
