@@ -81,19 +81,24 @@ class Encoder {
   struct Layer {
     SelfAttention attention;
     FeedForward feed_forward;
+    size_t nbytes() const { return attention.nbytes() + feed_forward.nbytes(); }
   };
   struct Piece;
   struct Memory;
 
-  void forward_piece(const Piece& piece, const EncoderOutputs& outputs, int num_threads) const;
+  // Pieces of whole sequences, each of as many as have up to so many tokens together, or of one.
+  std::vector<Piece> cut(const EncoderBatch& batch, const EncoderOutputs& outputs, int64_t tokens) const;
+  // Each piece on one thread, or one piece on all of them.
+  void forward_apart(const std::vector<Piece>& pieces, const EncoderOutputs& outputs, int num_threads) const;
+  void forward_together(const Piece& piece, const EncoderOutputs& outputs, int num_threads) const;
   void run(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const;
   void run_layers(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const;
   void write_results(Team& team, const Piece& piece, const EncoderOutputs& outputs, const Memory& m) const;
   // A hidden state from the checkpoint's order of channels to the layers', in place, and back.
   void to_layer_order(Team& team, int64_t tokens, const Memory& m) const;
   void to_checkpoint_order(const float* x, float* out) const;
-  // Carves x, the layers' workspace and the embeddings' scratch.
-  Memory memory(Arena& arena, const Sequences& sequences, int num_threads) const;
+  // Carves x, the layers' workspace and the embeddings' scratch for so many tokens, of sequences of up to `longest`.
+  Memory memory(Arena& arena, int64_t tokens, int64_t longest, int num_threads) const;
 
   EncoderConfig config_;
   const Kernels* kernels_;

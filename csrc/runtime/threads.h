@@ -20,6 +20,8 @@ class Team {
   Team(TeamState& state, int rank, int size) : state_(state), rank_(rank), size_(size) {}
   int rank() const { return rank_; }
   int size() const { return size_; }
+  // A team of this thread alone, for work that a task of this team does by itself.
+  Team alone() const { return {state_, 0, 1}; }
 
   // Waits until every member has arrived.
   void barrier();

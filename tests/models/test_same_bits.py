@@ -78,6 +78,19 @@ def test_pieces_of_large_batches(family: str, tiny_checkpoint: Callable[[str], A
     recompose(model, pool, 10, 300, rng)
 
 
+def test_pieces_that_all_threads_share(seed: int, tmp_path: Path, rng: np.random.Generator) -> None:
+    """A layer of many weights is not computed by each thread for itself: 4270 tokens are two pieces of all threads."""
+    wide = {"hidden_size": 1024, "num_attention_heads": 16, "num_hidden_layers": 1, "intermediate_size": 1024}
+    model = bertcpp.AutoModel.from_pretrained(reference.save(reference.random_model("bert", seed, **wide), tmp_path))
+    ids = rng.integers(5, model.config.vocab_size, (70, 61))
+    model.num_threads = 1
+    expected = [bits(model(ids[row : row + 1]), 0, slice(0, 61)) for row in range(70)]
+    for threads in (2, 3):
+        model.num_threads = threads
+        together = model(ids)
+        assert [bits(together, row, slice(0, 61)) for row in range(70)] == expected
+
+
 def test_recompositions_of_real_text(minilm: Path, sentences: list[str], rng: np.random.Generator) -> None:
     model = bertcpp.AutoModel.from_pretrained(minilm)
     tokenizer = bertcpp.AutoTokenizer.from_pretrained(minilm)
