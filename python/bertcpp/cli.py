@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -27,9 +28,11 @@ from .commands import (
     trim,
 )
 from .commands.options import Parser
+from .commands.wording import in_options
+from .errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from .commands.options import Command
 
@@ -92,30 +95,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser, parsers = _parser()
     parsed = parser.parse_args(arguments)
+    own, quiet = parsers[parsed.command], getattr(parsed, "quiet", False)
+    log, notes = logging.getLogger("bertcpp"), _Notes(own, logging.CRITICAL if quiet else logging.WARNING)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore" if getattr(parsed, "quiet", False) else "default")
-        warnings.showwarning = _shown
+        warnings.simplefilter("ignore" if quiet else "default")
+        warnings.showwarning = lambda message, *_, **__: _warn(in_options(str(message), own))
+        log.addHandler(notes)
         try:
-            return _guarded(lambda: parsed.run(parsers[parsed.command], parsed), parsed.debug)
+            return _guarded(own, parsed)
         finally:
+            log.removeHandler(notes)
             _close_output()
 
 
-def _guarded(run: Callable[[], None], debug: bool) -> int:
+class _Notes(logging.Handler):
+    """Tells what the library logs as its warnings are told."""
+
+    def __init__(self, parser: Parser, level: int) -> None:
+        super().__init__(level)
+        self._parser = parser
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        _warn(in_options(record.getMessage(), self._parser))
+
+
+def _guarded(parser: Parser, arguments: argparse.Namespace) -> int:
     """Run, and turn what goes wrong into one line and an exit code."""
     handles = threading.current_thread() is threading.main_thread()  # no other thread may say what signals do
     before = signal.signal(signal.SIGTERM, _terminated) if handles else None
     try:
-        run()
+        arguments.run(parser, arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has seen enough, as `head` does
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
-        if debug:
+        if arguments.debug:
             raise
-        print(f"bertcpp: error: {_one_line(error)}", file=sys.stderr)
+        told = _one_line(error)
+        # What is wrong with a checkpoint or a configuration is named as their files name it.
+        told = in_options(told, parser) if isinstance(error, InputError) or type(error) is ValueError else told
+        print(f"bertcpp: error: {told}", file=sys.stderr)
         return 1
     finally:
         if handles:
@@ -135,7 +157,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _shown(message: Warning | str, *_: object, **__: object) -> None:
+def _warn(message: str) -> None:
     print(f"bertcpp: warning: {message}", file=sys.stderr)
 
 

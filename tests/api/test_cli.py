@@ -25,6 +25,7 @@ from embedding_checkpoints import HIDDEN
 import bertcpp
 from bertcpp import SentenceTransformer, cli, devices
 from bertcpp.cli import main
+from bertcpp.commands.wording import in_options
 
 TEXTS = ["The weather is lovely today.", "", "It's so sunny outside"]
 COMMAND = [sys.executable, "-m", "bertcpp"]
@@ -148,9 +149,25 @@ def test_what_is_cut_is_said(model: Path) -> None:
     done = run("embed", "-m", model, long)
     assert done.returncode == 0
     assert re.fullmatch(r"bertcpp: warning: 1 of 1 texts, .* longer than 64 tokens .*\n", done.stderr.decode())
+    assert "raise --max-length (at most 64 here), or pass --on-overflow window to" in done.stderr.decode()
+    assert "windows, truncate to cut silently, error to refuse" in done.stderr.decode()
     assert succeed("embed", "-m", model, "--quiet", long) == done.stdout
     assert succeed("embed", "-m", model, "--on-overflow", "truncate", long) == done.stdout
     assert "inputs[0] has 102 tokens" in fail(1, "embed", "-m", model, "--on-overflow", "error", long)
+
+
+def test_arguments_are_called_by_the_options_of_the_command() -> None:
+    _, parsers = cli._parser()
+    told = {
+        ("embed", "raise max_seq_length, on_overflow='warn'"): "raise --max-length, --on-overflow warn",
+        ("answer", "a larger max_seq_len or a smaller doc_stride"): "a larger --window or a smaller --stride",
+        ("summarize", "max_length must be"): "--max-tokens must be",
+        ("fill-mask", "pass tokenizer_kwargs={'truncation': True} to"): "pass --truncate to",
+        ("info", "raise max_seq_length"): "raise max_seq_length",
+        ("embed", "my/batch_size: 'batch_size' in batch_size.json"): "my/batch_size: 'batch_size' in batch_size.json",
+    }
+    for (command, message), wanted in told.items():
+        assert in_options(message, parsers[command]) == wanted
 
 
 def test_thousands_of_lines(model: Path, tmp_path: Path) -> None:
@@ -254,7 +271,7 @@ MISTAKES = [
     (1, ["embed", "--file", "no-such-file"], "no-such-file: No such file or directory"),
     (1, ["embed", "--file", "."], "Is a directory"),
     (1, ["embed", "--output", "no-such-folder/out.npy", "a"], "No such file or directory"),
-    (1, ["embed", "--prompt-name", "nope", "a"], "prompt_name 'nope' is none of the prompts"),
+    (1, ["embed", "--prompt-name", "nope", "a"], "--prompt-name 'nope' is none of the prompts"),
     (1, ["embed", "--max-length", "100000", "a"], "--max-length must be an integer from 1 to 64"),
     (1, ["info", "no/such/model/here"], "no/such/model/here"),
 ]

@@ -197,6 +197,13 @@ def test_fill_mask(lines: Run, main: Run) -> None:
     assert "  2  paris" in main("fill-mask", "-m", "./bert-base-uncased", "--format", "text", two)[1]
 
 
+def test_what_the_library_logs_is_told_as_its_warnings_are(main: Run) -> None:
+    arguments = ("fill-mask", "-m", "./bert-base-uncased", "--targets", "zzqq", "a [MASK]")
+    code, _, errors = main(*arguments)
+    assert (code, errors) == (0, "bertcpp: warning: The target 'zzqq' is no token; its first token 'z' stands in.\n")
+    assert main(*arguments, "--quiet")[2] == ""
+
+
 def test_rerank(lines: Run, main: Run, tmp_path: Path) -> None:
     query = "Where do cats sleep?"
     documents = [document for _, document in toys.RELEVANCE][::-1]

@@ -81,7 +81,17 @@ CASES: list[Case] = [
     embed("a folder to write to that is not there", "^1: bertcpp: .*gone", "--output", "gone/x.npy", "a"),
     embed("an output without a name", "^1: bertcpp: error: '' names no file to write to", "--output", "", "a"),
     embed("an output that ends in a slash", "^1: .*'new/' names no file to write to", "--output", "new/", "a"),
-    embed("a text over the limit", "^1: bertcpp: .*max_seq_length|limit", "--on-overflow", "error", "cat " * 50),
+    embed(
+        "a text over the limit",
+        "^1: bertcpp: error: .* more than --max-length .* by --on-overflow warn$",
+        *("--on-overflow", "error", "cat " * 50),
+    ),
+    embed(
+        "a limit without room",
+        "^1: bertcpp: error: .* windows of 2 tokens; raise --max-length$",
+        *("--on-overflow", "window", "--max-length", "2", "cat " * 50),
+    ),
+    embed("too many threads", "^1: bertcpp: error: --threads must be", "--threads", "99999", "a"),
     refused("a conversion to nowhere", "^2: .*OUT", "convert", "{}"),
     refused("a conversion both cased and not", "^2: .*not allowed with", "convert", "{}", "x", "--cased", "--uncased"),
     refused("a conversion onto itself", "^1: .*lie in each other", "convert", "{}", "{}", "--overwrite"),
