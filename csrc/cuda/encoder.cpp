@@ -75,6 +75,8 @@ void Encoder::refuse_after_fork() const {
 }
 
 void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs) const {
+  refuse_after_fork();
+  check(config_, batch, outputs);
   compute(batch, outputs, nullptr);
 }
 
@@ -89,9 +91,6 @@ void Encoder::require(const EncoderBatch& batch, const Padding& padding) const {
 }
 
 void Encoder::compute(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding* padding) const {
-  refuse_after_fork();
-  check(config_, batch, outputs);
-  if (padding != nullptr) check(batch, *padding);
   const std::lock_guard lock(mutex_);
   const DeviceScope scope(device_);
   engine_->forward(batch, outputs, padding);

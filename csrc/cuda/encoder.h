@@ -37,7 +37,8 @@ class Encoder {
   // unless it was a DeviceError of the device itself, which no later call in the process survives.
   // Throws InputError, TokenIdError, DeviceError, DeviceMemoryError.
   void forward(const EncoderBatch& batch, const EncoderOutputs& outputs) const;
-  // The same for arrays that stay on the device, where results are complete when it returns.
+  // The same for arrays that stay on the device, where results are complete when it returns. `require` must have let
+  // the batch pass: it is not looked at again.
   void forward(const EncoderBatch& batch, const EncoderOutputs& outputs, const Padding& padding) const;
 
   // What `forward` refuses, before memory is taken for its results. Throws InputError, TokenIdError, DeviceError.

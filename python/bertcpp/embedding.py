@@ -24,10 +24,10 @@ from .arguments import (
 from .arrays import require_torch
 from .batching import CHUNK_TEXTS, CHUNK_TEXTS_PER_THREAD, Progress, Rows, bar_wanted, chunks, is_single, length_of
 from .embedding_model import EmbeddingModel
+from .embedding_results import as_tensors, converted, precision_of
 from .errors import InputError
 from .foreign_protocols import ForeignProtocols
 from .late_chunking import EmbeddedChunks, check_pooling, checked_spans, embed_chunks
-from .quantization import PRECISIONS, Precision, quantize_embeddings
 from .sentence_encoder import Cuts, Request
 from .text_packing import say_what_was_cut
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
+
+    from .quantization import Precision
 
 __all__ = ["SentenceTransformer"]
 
@@ -135,7 +137,8 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
                 None for a dictionary of everything for each text.
             precision: `"float32"`, or the other ones of `quantize_embeddings`, with ranges read off this result.
             convert_to_numpy: False gives a list of PyTorch tensors (which needs torch).
-            convert_to_tensor: True gives one PyTorch tensor (which needs torch).
+            convert_to_tensor: True gives one PyTorch tensor (which needs torch). A model on a GPU gives float32 there,
+                if this PyTorch computes there, too.
             device: None or the model's own; a list of it encodes in as many worker processes.
             normalize_embeddings: bring vectors to length 1, after truncating them.
             truncate_dim: leading dimensions to keep; None means `self.truncate_dim`.
@@ -165,7 +168,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         """
         if "task_metadata" in kwargs:
             inputs, prompt = self._texts_from_mteb(inputs, prompt, kwargs)
-        quantized = _quantized(precision, output_value)
+        quantized = precision_of(precision, output_value)
         request = self._request(
             prompt_name,
             prompt,
@@ -180,7 +183,8 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         single = is_single(inputs)
         texts = [inputs] if single else inputs
         total = length_of(texts)
-        if convert_to_tensor or not convert_to_numpy:
+        tensor_of = self._encoder.as_tensor if convert_to_tensor or not convert_to_numpy else None
+        if tensor_of is not None:
             require_torch()  # its absence is said before anything is computed
         progress = Progress(bar_wanted(show_progress_bar, logger), total)
         workers_asked = len(device) if isinstance(device, (list, tuple)) else 0
@@ -190,16 +194,14 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         else:
             check_device(device, self.device)
             blocks = self._in_process(texts, request, self._threads(num_threads))
-        rows, items = Rows(total), []
+        rows, items = Rows(total), list[Any]()
+        keep = rows.append if output_value == "sentence_embedding" else items.extend
         for block in self._watched(blocks, progress, self._overflow_mode(on_overflow), request):
-            if output_value == "sentence_embedding":
-                rows.append(block)
-            else:
-                items.extend(block)
+            keep(block)
         if output_value != "sentence_embedding":
-            result: Any = items if convert_to_numpy and not convert_to_tensor else [_as_tensors(item) for item in items]
+            result: Any = [as_tensors(item, tensor_of) for item in items]
         else:
-            result = _converted(rows.array(), quantized, convert_to_numpy, convert_to_tensor)
+            result = converted(rows.array(), quantized, tensor_of, as_list=not convert_to_tensor)
         return result[0] if single else result
 
     @renamed(sentences="inputs")
@@ -315,7 +317,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
             prompt: the prompt itself; takes precedence over `prompt_name`.
             batch_size: bounds memory, as in `encode`.
             show_progress_bar: as in `encode`.
-            convert_to_tensor: give vectors as PyTorch tensors (which needs torch).
+            convert_to_tensor: give vectors as PyTorch tensors, as in `encode`.
             normalize_embeddings: bring vectors to length 1, after truncating them.
             truncate_dim: leading dimensions to keep; None means `self.truncate_dim`.
             on_overflow: texts longer than `max_seq_length` are computed in overlapping windows, or refused.
@@ -362,7 +364,9 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         results = []
         for chunked in found:
             results.append(
-                chunked._replace(embeddings=_as_tensors(chunked.embeddings)) if convert_to_tensor else chunked
+                chunked._replace(embeddings=self._encoder.as_tensor(chunked.embeddings))
+                if convert_to_tensor
+                else chunked
             )
             progress.update(1)
         progress.close()
@@ -485,33 +489,3 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
     def encode_multi_process(self, inputs: Any, pool: dict[str, Any], **kwargs: Any) -> Any:
         """Return `encode(inputs, pool=pool, ...)`, of which this is the older name."""
         return self.encode(inputs, pool=pool, **kwargs)
-
-
-def _quantized(precision: str | None, output_value: str | None) -> str | None:
-    """Return the precision to quantize to, or None for none."""
-    if precision in (None, "float32"):
-        return None
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    if output_value != "sentence_embedding":
-        raise ValueError(f"precision {precision!r} is for sentence embeddings, not for output_value {output_value!r}")
-    return precision
-
-
-def _converted(
-    vectors: NDArray[np.float32] | None, precision: str | None, convert_to_numpy: bool, convert_to_tensor: bool
-) -> Any:
-    """Return the vectors as the type that `encode` was asked for."""
-    result: NDArray[Any] = np.array([]) if vectors is None else vectors
-    if precision is not None and vectors is not None:
-        result = quantize_embeddings(vectors, precision)
-    if convert_to_tensor:
-        return require_torch().from_numpy(result.astype(np.float32) if vectors is None else result)
-    return result if convert_to_numpy else list(require_torch().from_numpy(result))
-
-
-def _as_tensors(item: Any) -> Any:
-    """Return an array, or the arrays of a dictionary, as PyTorch tensors."""
-    if isinstance(item, dict):
-        return {name: require_torch().from_numpy(value) for name, value in item.items()}
-    return require_torch().from_numpy(item)

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import AnyArray, LentArray, as_array, check_torch_tensor, gpu_of, is_torch_tensor
+from .arrays import AnyArray, LentArray, as_array, check_torch_tensor, gpu_of, is_torch_tensor, require_torch
 from .errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
     from . import _cuda
     from .packed_batch import PackedBatch
 
-__all__ = ["GpuCaller", "host_array"]
+__all__ = ["GpuCaller", "host_array", "torch_tensor"]
 
 
 class GpuCaller:
@@ -135,6 +137,23 @@ def host_array(value: Any, name: str, core: Any) -> AnyArray:
     """
     caller = GpuCaller.of({name: value}, core)
     return as_array(value if caller is None else caller.on_host(value, name), name)
+
+
+def torch_tensor(array: NDArray[Any], core: Any) -> Any:
+    """Return a PyTorch tensor of a result: of float32 on the model's GPU, where PyTorch can have one there.
+
+    Args:
+        array: the result, on the host.
+        core: the model's engine.
+
+    Raises:
+        MissingDependencyError: PyTorch is not installed.
+    """
+    torch = require_torch()
+    there = getattr(core, "device", None) is not None and torch.cuda.is_available()
+    if not there or array.dtype != np.float32:
+        return torch.from_numpy(array)
+    return torch.from_dlpack(core.upload(np.ascontiguousarray(array)))
 
 
 def _importer(array: Any) -> Callable[[Any], Any]:

@@ -17,6 +17,7 @@ from . import _core, architectures, devices
 from .batching import Tokens, splits, token_budget
 from .configuration import AutoConfig
 from .errors import ConfigError
+from .gpu_arrays import torch_tensor
 from .packed_batch import packed_positions
 from .pooling import Modules, Normalize, plain_modules, read_modules
 from .similarity import normalize
@@ -124,6 +125,10 @@ class SentenceEncoder:
             encoder.set_include_prompt(include_prompt)
         encoder.stated_length = min(tokenizer.model_max_length if stated is None else stated, encoder.max_length)
         return encoder
+
+    def as_tensor(self, array: NDArray[Any]) -> Any:
+        """Return a PyTorch tensor of a result; see `gpu_arrays.torch_tensor`."""
+        return torch_tensor(array, self._core)
 
     def _checked_dimension(self) -> int:
         hidden = int(self._core.config["hidden_size"])

@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import embedding_checkpoints
 import numpy as np
 import pytest
+import torch
 
+import bertcpp
 from bertcpp import devices
 from bertcpp.arrays import as_array
 
@@ -74,6 +77,30 @@ MODEL_TESTS: list[Callable[..., None]] = [
 @pytest.mark.parametrize("test", MODEL_TESTS, ids=lambda test: test.__name__)
 def test_classes_for_users(test: Callable[..., None], gpu: devices.Device, seed: int, tmp_path: Path) -> None:
     test(gpu, test_cuda_models.reference.save(test_cuda_models.reference.random_model("bert", seed), tmp_path))
+
+
+def test_vectors_as_tensors_lie_there(
+    gpu: devices.Device, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where PyTorch computes on the GPU, which another library stands for here; else on the host."""
+    path = embedding_checkpoints.save_encoder(tmp_path, seed)
+    embedding_checkpoints.save_modules(path, "new", ["mean"])
+    model = bertcpp.SentenceTransformer(path, device="cuda")
+    texts = ["a text", "and another one"]
+    expected = model.encode(texts)
+    on_host = model.encode(texts, convert_to_tensor=True)
+    assert isinstance(on_host, torch.Tensor)
+    assert np.array_equal(on_host.numpy(), expected)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "from_dlpack", lending.Emulated.from_dlpack)
+    assert np.array_equal(lending.Emulated.on_host(model.encode(texts, convert_to_tensor=True)), expected)
+    tokens = model.encode(texts, output_value="token_embeddings", convert_to_tensor=True)
+    assert all(isinstance(states, lending.EmulatedArray) for states in tokens)
+    chunks = model.encode_chunks(texts, chunk_tokens=2, convert_to_tensor=True)
+    assert all(isinstance(chunked.embeddings, lending.EmulatedArray) for chunked in chunks)
+    assert lending.Emulated.on_host(model.encode([], convert_to_tensor=True)).shape == (0,)
+    # What is no float32 is made on the host.
+    assert isinstance(model.encode(texts, convert_to_tensor=True, precision="ubinary"), torch.Tensor)
 
 
 @pytest.mark.parametrize("mask", test_cuda_arrays.MASKS)

@@ -69,3 +69,15 @@ def test_sentences(gpu: Device, dtype: str, least: float, minilm: Path) -> None:
     ours = model.encode(TEXTS, normalize_embeddings=True)
     assert (ours * cpu).sum(1).min() >= least
     assert np.array_equal(ours, model.encode(TEXTS, device="cuda", normalize_embeddings=True))
+
+
+def test_vectors_as_tensors_lie_there(gpu: Device, minilm: Path) -> None:
+    model = bertcpp.SentenceTransformer(str(minilm), device="cuda")
+    expected = model.encode(TEXTS)
+    vectors = model.encode(TEXTS, convert_to_tensor=True)
+    assert str(vectors.device) == model.device
+    assert np.array_equal(vectors.cpu().numpy(), expected)
+    rows = model.encode(TEXTS, convert_to_numpy=False)
+    assert all(row.is_cuda for row in rows)
+    assert model.encode(TEXTS, convert_to_tensor=True, precision="ubinary").device.type == "cpu"
+    assert model.encode([], convert_to_tensor=True).shape == (0,)
