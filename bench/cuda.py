@@ -99,10 +99,11 @@ def main() -> int:
     """Measure, or say what is missing."""
     sys.path.insert(0, str(ROOT / "python"))
     from bertcpp import devices
+    from bertcpp.commands.options import positive
 
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16")
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--repeats", type=positive, default=20, help="of what is timed (default: 20)")
     arguments = parser.parse_args()
     if reason := devices.why_no_gpu():
         print(f"nothing is measured: {reason}", file=sys.stderr)

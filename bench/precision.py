@@ -28,6 +28,7 @@ from . import models
 
 MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "vaderSentiment==0.5"
+NEAREST = 10  # neighbours that are compared
 BEGIN, END = "<!-- losses -->", "<!-- /losses -->"
 
 
@@ -69,7 +70,7 @@ def _collections(archive: Path) -> Any:
                 yield [line.split("\t")[-1].strip() for line in lines if len(line.split("\t")[-1].strip()) > 10]
 
 
-def neighbours(embeddings: np.ndarray[Any, Any], queries: int, count: int = 10) -> list[set[int]]:
+def neighbours(embeddings: np.ndarray[Any, Any], queries: int, count: int = NEAREST) -> list[set[int]]:
     """The nearest others of each of the first texts."""
     similarities = embeddings[:queries] @ embeddings.T
     similarities[np.arange(queries), np.arange(queries)] = -np.inf
@@ -79,7 +80,7 @@ def neighbours(embeddings: np.ndarray[Any, Any], queries: int, count: int = 10) 
 def compare(low: np.ndarray[Any, Any], full: np.ndarray[Any, Any], queries: int) -> dict[str, float]:
     """Cosines to float32's embeddings, and how many of the ten nearest neighbours stay."""
     cosines = np.sum(low * full, axis=1)
-    kept = [len(a & b) / 10 for a, b in zip(neighbours(low, queries), neighbours(full, queries), strict=True)]
+    kept = [len(a & b) / NEAREST for a, b in zip(neighbours(low, queries), neighbours(full, queries), strict=True)]
     return {"mean": float(cosines.mean()), "worst": float(cosines.min()), "neighbours": 100 * float(np.mean(kept))}
 
 
@@ -128,11 +129,13 @@ def table(results: dict[str, dict[str, float]], texts: int, queries: int) -> str
 def main() -> None:
     """Measure, print, and write the table between its marks."""
     arguments = argparse.ArgumentParser(prog="python -m bench.precision", description=__doc__.splitlines()[0])
-    arguments.add_argument("--texts", type=positive, default=2000)
-    arguments.add_argument("--queries", type=positive, default=200)
+    arguments.add_argument("--texts", type=positive, default=2000, help=f"more than {NEAREST} (default: 2000)")
+    arguments.add_argument("--queries", type=positive, default=200, help="as many as texts at most (default: 200)")
     arguments.add_argument("--cache", type=Path, default=models.DEFAULT_CACHE)
     arguments.add_argument("--output", type=Path, help="a page with the marks of the table")
     args = arguments.parse_args()
+    if args.texts <= NEAREST or args.queries > args.texts:
+        arguments.error(f"--texts must be more than {NEAREST}, and --queries not more than --texts")
     texts = real_texts(args.texts, args.cache)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

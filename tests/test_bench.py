@@ -96,6 +96,37 @@ def test_what_the_kernel_benchmark_refuses(native: Path, options: list[str], com
     assert complaint in done.stderr
 
 
+NUMBERS = {
+    "bandwidth": ["--rounds", "--seconds", "--threads"],
+    "cold_start": ["--repeat", "--threads"],
+    "compare": ["--rounds", "--seconds", "--patience", "--threads"],
+    "cuda": ["--repeats"],
+    "precision": ["--texts", "--queries"],
+    "run": ["--rounds", "--seconds", "--patience"],
+    "tasks": ["--batch-sizes", "--texts", "--rounds", "--patience", "--threads"],
+    "text_to_vectors": ["--texts", "--rounds", "--seconds", "--threads"],
+    "threads": ["--rounds", "--seconds"],
+}
+
+
+@pytest.mark.parametrize(("part", "option"), [(part, option) for part in NUMBERS for option in NUMBERS[part]])
+def test_numbers_that_measure_nothing_are_refused(part: str, option: str) -> None:
+    for value in ("0", "-1", "x"):
+        done = subprocess.run(
+            [sys.executable, "-m", f"bench.{part}", f"{option}={value}"],
+            capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert f"argument {option}: '{value}' is " in done.stderr
+
+
+def test_more_queries_than_texts_are_refused() -> None:
+    for options in (["--texts", "10", "--queries", "5"], ["--texts", "20", "--queries", "21"]):
+        command = [sys.executable, "-m", "bench.precision", *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+        assert (done.returncode, "more than" in done.stderr) == (2, True)
+
+
 @pytest.fixture(scope="module")
 def compared(native: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("bench")
