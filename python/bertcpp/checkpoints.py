@@ -89,7 +89,8 @@ def locate(
         installed = find_installed_model(text)
         if installed is not None:
             return _subfolder(installed.folder, subfolder)
-    looked = f"no folder of that name, not in the cache {cache}, and no installed package carries it"
+    named = "a file, not a folder, of" if folder.is_file() else "no folder of"
+    looked = f"{named} that name, not in the cache {cache}, and no installed package carries it"
     if offline:
         why = "local_files_only=True" if local_files_only else "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE"
         raise CheckpointNotFoundError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -56,6 +57,10 @@ examples:
 """
 
 
+# What says, without a name, that a file or a stream takes no more.
+_NOT_WRITTEN = frozenset({errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.ENOSPC})
+
+
 class _Version(argparse.Action):
     """Prints the version, which is looked up only then."""
 
@@ -93,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["info", "/no/such/folder"])
         1
     """
+    _replace_closed_streams()
     parser, parsers = _parser()
     parsed = parser.parse_args(arguments)
     own, quiet = parsers[parsed.command], getattr(parsed, "quiet", False)
@@ -145,6 +151,17 @@ def _guarded(parser: Parser, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _replace_closed_streams() -> None:
+    """Give standard output and standard error that were closed from outside a file, so that no other takes their place.
+
+    Writing results there is an error then; what is told on standard error is lost, and not written among the results.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115  # as long as we run
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def _terminated(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)  # unwinds, so that no half-written file is left
 
@@ -154,6 +171,8 @@ def _one_line(error: BaseException) -> str:
         return str(error) or "out of memory; use a smaller --batch-size or --threads"
     if isinstance(error, OSError) and error.filename and error.strerror:  # Python's own, without its number
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in _NOT_WRITTEN and error.strerror:
+        return f"the output cannot be written: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -165,7 +184,7 @@ def _close_output() -> None:
     """Leave nothing in standard output's buffer that the interpreter would fail to flush at exit."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:  # has been told of, but for a reader that left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

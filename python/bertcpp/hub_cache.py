@@ -120,8 +120,14 @@ def download_snapshot(
         raise CheckpointNotFoundError(
             f"the hub has no model {name!r} (revision {revision or 'main'}) that this token may read: {error}"
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:  # connections, proxies, quotas, damaged downloads
-        raise CheckpointError(f"{name!r} cannot be downloaded: {error}") from error
+    except Exception as error:  # connections, proxies ...: of whichever HTTP library this huggingface_hub is built on
+        raise CheckpointError(f"{name!r} cannot be downloaded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system said, of an error that tells every layer that passed it on; else all of it."""
+    said = re.search(r"\[Errno [^\]]+\] [^'\")]+", str(error))
+    return f"the hub cannot be reached ({said[0].strip()})" if said else str(error) or type(error).__name__
 
 
 def needed_files(present: Iterable[str], subfolder: str = "") -> list[str]:

@@ -350,6 +350,19 @@ class TestDownload:
         options: dict[str, Any] = {"token": None, "force_download": False, "subfolder": ""}
         with pytest.raises(CheckpointError, match="'a/b' cannot be downloaded: no route to host"):
             hub_cache.download_snapshot("a/b", revision=None, cache=tmp_path, **options)
+
+        class OfAnotherLibrary(Exception):  # noqa: N818
+            """As recent HTTP libraries have them: no OSError."""
+
+        said = 'Pool(Max retries (Caused by NameResolutionError("failed ([Errno -2] Name or service not known)")))'
+        for told, match in ((said, r"reached \(\[Errno -2\] Name or service not known\)$"), ("", "OfAnotherLibrary$")):
+
+            def fail_otherwise(*_: object, told: str = told, **__: object) -> None:
+                raise OfAnotherLibrary(told)
+
+            monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", fail_otherwise)
+            with pytest.raises(CheckpointError, match=match):
+                hub_cache.download_snapshot("a/b", revision=None, cache=tmp_path, **options)
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
         with pytest.raises(MissingDependencyError, match="pip install huggingface_hub"):
             hub_cache.download_snapshot("a/b", revision=None, cache=tmp_path, **options)

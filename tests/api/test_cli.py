@@ -354,6 +354,25 @@ def test_a_reader_that_leaves(model: Path) -> None:
     assert done.stderr == b""
 
 
+def test_streams_that_are_closed(model: Path, tmp_path: Path) -> None:
+    embed = shlex.join([*COMMAND, "embed", "-m", str(model), "weather " * 100])
+    info = shlex.join([*COMMAND, "info"])
+    complaint = b"bertcpp: error: the output cannot be written: "
+    cases = [
+        (f"{embed} -q >&-", 1, complaint + b"Bad file descriptor\n"),
+        (f"{info} >&-", 1, complaint + b"Bad file descriptor\n"),
+        (f"{info} >/dev/full", 1, complaint + b"No space left on device\n"),
+        (f"{embed} -q -o {tmp_path / 'vectors.npy'} >&-", 0, b""),
+    ]
+    for command, code, said in cases:
+        done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (code, said), command
+    assert np.load(tmp_path / "vectors.npy").shape == (1, HIDDEN)
+    done = subprocess.run(["bash", "-c", f"{embed} 2>&-"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert b"warning" not in done.stdout  # which goes where nobody reads it, not among the results
+
+
 def test_on_a_terminal(model: Path) -> None:
     """Without texts it does not wait for them, and vectors are shown as a preview."""
     for arguments, code, shown in (([], 2, b"no texts: pass them"), (["A"], 0, b"A\r\n  24 numbers of length 1.000")):
