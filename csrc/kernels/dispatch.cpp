@@ -49,7 +49,8 @@ const KernelsEntry* kernel_entries(size_t* count) {
        true},
 #endif
 #if BERTCPP_HAVE_AVX512_BF16
-      {bertcpp_kernels_avx512_bf16(), cpu_features().avx512_bf16 && cpu_features().avx512_vnni},
+      {bertcpp_kernels_avx512_bf16(), cpu_features().avx512_bf16 && cpu_features().avx512_vnni,
+       cpu_features().slow_avx512_bf16},
 #endif
 #if BERTCPP_HAVE_AVX512_VNNI
       {bertcpp_kernels_avx512_vnni(), cpu_features().avx512_vnni},

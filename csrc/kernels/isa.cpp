@@ -41,6 +41,7 @@ constexpr Kernels kTable = {
     .pack_weight = pack_weight,
     .matmul = matmul,
     .matmul_bfloat16 = matmul_bfloat16,
+    .bfloat16_scratch = kBFloat16Scratch,
     .matmul_int8 = matmul_int8,
     .matmul_depth = matmul_depth,
     .attention_scratch = attention_scratch,

@@ -35,7 +35,7 @@ enum class Precision : int32_t { kFloat32 = 0, kBFloat16, kInt8 };
 
 // out[M,N] = activation(a[M,K] * w[N,K]^T + bias[N]) + residual[M,N], `w` packed by pack_weight.
 struct MatmulArgs {
-  const void* a;          // rows of words
+  const void* a;          // rows of words; of bfloat16 without native_bfloat16 twice as many, which are floats
   ptrdiff_t a_stride;     // in words
   const void* packed;     // panels of nr columns: packed[ceil(N / nr)][K][nr] words
   const float* bias;      // [N] padded with anything to a multiple of nr, or null
@@ -46,9 +46,12 @@ struct MatmulArgs {
   int64_t m;
   int64_t n_begin;  // columns [n_begin, n_end) are computed; n_begin is a multiple of nr
   int64_t n_end;
-  int64_t k;  // in words
+  int64_t k;                 // in words
+  bool half_word = false;    // of floats times bfloat16: the last word of w holds one factor, and `a` one float for it
+  float* scratch = nullptr;  // bfloat16_scratch floats, aligned to 64 bytes; of matmul_bfloat16 alone
   Activation activation;
-  bool out_bfloat16 = false;  // then a GELU is exact to 1e-4, which is what rounding loses at 0.05
+  bool out_bfloat16 =
+      false;  // not of floats times bfloat16; then a GELU is exact to 1e-4, which is what rounding loses at 0.05
   // Of bytes alone: the depth is cut into segments, which end at segment_ends[segments] (in words, the last is k). A
   // value of a is row_scale (byte - row_zero), one of w is column_scale times its byte; column_sum sums the bytes.
   int64_t segments = 0;
@@ -90,12 +93,13 @@ struct Kernels {
   int64_t mr;            // rows of the largest tile of floats
   int64_t low_mr;        // the same of bfloat16 and bytes
   int64_t nr;            // columns of a panel
-  bool native_bfloat16;  // products of bfloat16 are instructions, faster than float32's
+  bool native_bfloat16;  // products of bfloat16 are instructions, faster than float32's; else they take floats
 
   // packed[ceil(n / nr)][k][nr] = w[n,k]^T, columns past n are 0. Moves words, whatever they hold.
   void (*pack_weight)(const float* w, ptrdiff_t w_stride, int64_t n, int64_t k, float* packed);
   void (*matmul)(const MatmulArgs& args);           // floats
-  void (*matmul_bfloat16)(const MatmulArgs& args);  // both operands bfloat16, sums float32
+  void (*matmul_bfloat16)(const MatmulArgs& args);  // both operands bfloat16, or `a` floats; sums float32
+  int64_t bfloat16_scratch;                         // floats that it needs at MatmulArgs::scratch
   void (*matmul_int8)(const MatmulArgs& args);      // a unsigned, w signed bytes, sums exact within a segment
   // The depth that matmul works through at a time for this k: it is fastest when m rows of that many floats fit in L2
   // beside two panels.
@@ -141,7 +145,8 @@ struct Kernels {
 };
 
 // Best first. Each entry is one compiled instruction set of this build; `supported` is false where the processor lacks
-// it. What has never run on a processor, and would displace what has, is taken only where BERTCPP_ISA names it.
+// it. What is slower here than an entry below it, or would displace it without ever having run on a processor, is taken
+// only where BERTCPP_ISA names it.
 struct KernelsEntry {
   const Kernels* kernels;
   bool supported;

@@ -15,10 +15,10 @@ int64_t most_chunk_rows(Precision precision, int64_t intermediate_size) {
 
 // How many chunks m rows are cut into: as many for each thread; 0 where columns are shared out instead, since each
 // chunk reads all weights.
-int64_t chunks_of(Precision precision, int64_t m, int64_t intermediate_size, int threads) {
+int64_t chunks_of(const Linear& up, int64_t m, int threads) {
   constexpr int64_t kLeastRows = 40;
-  if (precision == Precision::kFloat32 || m < kLeastRows * threads * 2) return 0;
-  const int64_t most = most_chunk_rows(precision, intermediate_size);
+  if (up.reads_floats() || m < kLeastRows * threads * 2) return 0;
+  const int64_t most = most_chunk_rows(up.precision(), up.n());
   if (most < kLeastRows) return 0;
   const int64_t chunks = (m + most - 1) / most;
   return (chunks + threads - 1) / threads * threads;
@@ -79,7 +79,7 @@ void FeedForward::prepare_inner(Team& team, const LayerWorkspace& workspace, int
 void FeedForward::forward(Team& team, const LayerWorkspace& workspace, int64_t m, float* x, int64_t x_stride,
                           const Linear* next) const {
   const Rows rows{m, x, x_stride, next};
-  const int64_t chunks = chunks_of(up_.precision(), m, up_.n(), team.size());
+  const int64_t chunks = chunks_of(up_, m, team.size());
   if (chunks == 0) return forward_columns(team, workspace, rows);
   team.for_each(chunks, [&](int64_t chunk) {
     forward_chunk(team, workspace, rows, m * chunk / chunks, m * (chunk + 1) / chunks);
@@ -87,16 +87,16 @@ void FeedForward::forward(Team& team, const LayerWorkspace& workspace, int64_t m
 }
 
 void FeedForward::forward_columns(Team& team, const LayerWorkspace& workspace, const Rows& rows) const {
-  const bool low = up_.precision() != Precision::kFloat32;
+  const bool low = !up_.reads_floats();
   const int64_t stride = workspace.intermediate_stride;
   up_.forward(
-      team, {rows.x, rows.x_stride, rows.m, &workspace.operand},
+      team, {rows.x, rows.x_stride, rows.m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
       {.y = workspace.intermediate, .stride = low ? 2 * stride : stride, .activation = activation_, .bfloat16 = low});
   if (low && (up_.precision() == Precision::kInt8 || up_.n() % 2 == 1)) {
     team.for_each(rows.m, [&](int64_t row) { prepare_inner(team, workspace, row); });
   }
   const OperandRows operand = inner(workspace, 0);
-  down_.forward(team, {workspace.intermediate, stride, rows.m, &operand},
+  down_.forward(team, {workspace.intermediate, stride, rows.m, &operand, workspace.scratch, workspace.scratch_floats},
                 {.y = workspace.context,
                  .stride = workspace.context_stride,
                  .residual = rows.x,

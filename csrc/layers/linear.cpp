@@ -56,6 +56,10 @@ Linear::Linear(const Kernels& kernels, int64_t n, int64_t k, const LinearLayout&
   if (segment_ends_.empty()) segment_ends_.push_back(words_);
 }
 
+bool Linear::reads_floats(const Kernels& kernels, Precision precision) {
+  return precision == Precision::kFloat32 || (precision == Precision::kBFloat16 && !kernels.native_bfloat16);
+}
+
 int64_t Linear::columns() const { return ceil_div(n_, kernels_->nr) * kernels_->nr; }
 
 std::vector<Linear::Part> Linear::parts() const {
@@ -171,7 +175,7 @@ void Linear::weight_row(int64_t row, float* out) const {
 }
 
 void Linear::prepare(const float* x, int64_t row, const OperandRows& rows) const {
-  if (precision_ == Precision::kFloat32) return;
+  if (reads_floats()) return;
   int32_t* words = rows.words + row * rows.stride;
   words[words_ - 1] = 0;
   if (precision_ == Precision::kBFloat16) return kernels_->to_bfloat16(x, k_, reinterpret_cast<uint16_t*>(words));
@@ -186,7 +190,7 @@ void Linear::prepare(const float* x, int64_t row, const OperandRows& rows) const
 }
 
 void Linear::prepare(Team& team, const float* x, int64_t x_stride, int64_t m, const OperandRows& rows) const {
-  if (precision_ == Precision::kFloat32) return;
+  if (reads_floats()) return;
   constexpr int64_t kRows = 16;
   team.for_each(ceil_div(m, kRows), [&](int64_t block) {
     const int64_t end = std::min(m, (block + 1) * kRows);
@@ -197,14 +201,16 @@ void Linear::prepare(Team& team, const float* x, int64_t x_stride, int64_t m, co
 void Linear::forward(Team& team, const LinearInput& input, const LinearOutput& output) const {
   const int64_t panels = ceil_div(n_, kernels_->nr);
   const int64_t mr = precision_ == Precision::kFloat32 ? kernels_->mr : kernels_->low_mr;
-  const Grid grid = plan(*kernels_, input.m, mr, panels, words_, team.size());
+  LinearInput own = input;
+  own.scratch += team.rank() * input.scratch_floats;
+  const Grid grid = plan(*kernels_, input.m, mr, panels, reads_floats() ? k_ : words_, team.size());
   team.for_each(grid.groups * grid.chunks, [&](int64_t task) {
     const int64_t chunk = task / grid.groups;
     const int64_t group = task % grid.groups;
     const int64_t row = input.m * chunk / grid.chunks;
     const int64_t rows = input.m * (chunk + 1) / grid.chunks - row;
     if (rows == 0) return;
-    multiply(input, output, row, rows, panels * group / grid.groups, panels * (group + 1) / grid.groups);
+    multiply(own, output, row, rows, panels * group / grid.groups, panels * (group + 1) / grid.groups);
   });
 }
 
@@ -232,6 +238,11 @@ void Linear::multiply(const LinearInput& input, const LinearOutput& output, int6
       .out_bfloat16 = output.bfloat16,
   };
   if (precision_ == Precision::kFloat32) return kernels_->matmul(args);
+  if (reads_floats()) {
+    args.half_word = k_ % 2 != 0;
+    args.scratch = input.scratch;
+    return kernels_->matmul_bfloat16(args);
+  }
   const OperandRows operand = input.operand->from(row, segments());
   args.a = operand.words;
   args.a_stride = operand.stride;

@@ -39,10 +39,12 @@ struct OperandRows {
 };
 
 struct LinearInput {
-  const float* x;  // [m, k]; of low precision not read, but `operand`
+  const float* x;  // [m, k]; read where Linear::reads_floats, elsewhere `operand` is
   int64_t stride;
   int64_t m;
   const OperandRows* operand = nullptr;
+  float* scratch = nullptr;  // of each thread scratch_floats: of bfloat16 Kernels::bfloat16_scratch at least
+  int64_t scratch_floats = 0;
 };
 
 struct LinearOutput {
@@ -71,11 +73,15 @@ class Linear {
   // out[k] = row `row` of the weight, of float32 in the checkpoint's order of channels.
   void weight_row(int64_t row, float* out) const;
   int64_t segments() const { return static_cast<int64_t>(segment_ends_.size()); }
+  // Whether a product of this precision reads its rows as floats; others read an operand that is made of them.
+  static bool reads_floats(const Kernels& kernels, Precision precision);
+  bool reads_floats() const { return reads_floats(*kernels_, precision_); }
   size_t nbytes() const { return weight_.size() + bias_.size() + column_scale_.size() + column_sum_.size(); }
   // Adds what `of` takes under this name.
   void collect(const std::string& name, PackedParts& parts) const;
 
-  // Row `row` of `rows` becomes x[k] as this product reads it: in its precision, by segments. Of float32 nothing.
+  // Row `row` of `rows` becomes x[k] as this product reads it: in its precision, by segments. Where it reads floats,
+  // nothing.
   void prepare(const float* x, int64_t row, const OperandRows& rows) const;
   // The same for m rows, shared among the team.
   void prepare(Team& team, const float* x, int64_t x_stride, int64_t m, const OperandRows& rows) const;

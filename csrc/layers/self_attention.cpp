@@ -82,12 +82,15 @@ void SelfAttention::forward(Team& team, const Sequences& sequences, const Relati
                             const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities,
                             const Linear& next) const {
   const int64_t m = sequences.num_tokens;
-  qkv_.forward(team, {x, x_stride, m, &workspace.operand}, {workspace.qkv, workspace.qkv_stride});
+  qkv_.forward(team, {x, x_stride, m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
+               {workspace.qkv, workspace.qkv_stride});
   attend(team, sequences, bias, workspace, probabilities);
   output_.prepare(team, workspace.context, workspace.context_stride, m, workspace.operand);
   // Queries, keys and values have been used up: their memory takes the sum that the norm reads.
-  output_.forward(team, {workspace.context, workspace.context_stride, m, &workspace.operand},
-                  {.y = workspace.qkv, .stride = workspace.qkv_stride, .residual = x, .residual_stride = x_stride});
+  output_.forward(
+      team,
+      {workspace.context, workspace.context_stride, m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
+      {.y = workspace.qkv, .stride = workspace.qkv_stride, .residual = x, .residual_stride = x_stride});
   norm_.forward(team, workspace.qkv, workspace.qkv_stride, m, x, x_stride, &next, workspace.operand);
 }
 

@@ -198,9 +198,12 @@ Encoder::Memory Encoder::memory(Arena& arena, int64_t tokens, int64_t longest, i
   LayerWorkspace& layers = memory.layers;
   layers.qkv_stride = row_stride(3 * config_.hidden_size);
   layers.context_stride = row_stride(config_.hidden_size);
-  const bool low = config_.precision != Precision::kFloat32;
+  const bool low = !Linear::reads_floats(*kernels_, config_.precision);
   layers.intermediate_stride = row_stride(low ? (config_.intermediate_size + 1) / 2 : config_.intermediate_size);
   layers.scratch_floats = SelfAttention::scratch_floats(*kernels_, longest, config_.head_dim());
+  if (config_.precision == Precision::kBFloat16) {
+    layers.scratch_floats = std::max(layers.scratch_floats, kernels_->bfloat16_scratch);
+  }
   if (low) {
     layers.scratch_floats = std::max(layers.scratch_floats, FeedForward::scratch_floats(config_.intermediate_size));
   }

@@ -12,6 +12,7 @@ struct CpuFeatures {
   bool avx512 = false;  // F, BW, DQ, VL and saved zmm state
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
+  bool slow_avx512_bf16 = false;  // its products take longer than those of floats
   bool avx_vnni = false;
   bool amx_bf16 = false;  // with leave to use tiles, which Linux gives to those that ask
   bool amx_int8 = false;

@@ -98,7 +98,8 @@ inline void test_quantize_weight(Case& test) {
 // A product in words: its operands, and the values that they stand for.
 struct WordProblem {
   int64_t m = 0, n = 0, k = 0;  // k in values
-  int64_t words = 0;            // of a row
+  int64_t words = 0;            // of a row of w
+  int64_t a_row_words = 0;      // of a row of a: the same, or k floats
   int64_t segments = 0;
   std::vector<int64_t> segment_ends;
   std::vector<float> a_values, w_values;
@@ -117,6 +118,7 @@ inline WordProblem problem(int64_t m, int64_t n, int64_t k, int64_t values_per_w
   p.n = n;
   p.k = k;
   p.words = (k + values_per_word - 1) / values_per_word;
+  p.a_row_words = p.words;
   return p;
 }
 
@@ -134,6 +136,7 @@ inline void finish_problem(Case& test, WordProblem& p) {
                                  {p.residual.row(0), p.residual.stride()}, p.m, p.n, p.k, p.activation);
 }
 
+// Rows that are not rounded, where the product reads floats.
 inline WordProblem bfloat16_problem(Case& test, int64_t m, int64_t n, int64_t k) {
   WordProblem p = problem(m, n, k, 2);
   const auto fill = [&](int64_t rows, float factor, std::vector<float>& values, std::vector<int32_t>& words) {
@@ -148,7 +151,15 @@ inline WordProblem bfloat16_problem(Case& test, int64_t m, int64_t n, int64_t k)
       }
     }
   };
-  fill(m, 1.0f, p.a_values, p.a_words);
+  if (test.kernels.native_bfloat16) {
+    fill(m, 1.0f, p.a_values, p.a_words);
+  } else {
+    p.a_row_words = k;
+    for (int64_t i = 0; i < m * k; ++i) {
+      p.a_values.push_back(test.random.uniform());
+      p.a_words.push_back(std::bit_cast<int32_t>(p.a_values.back()));
+    }
+  }
   fill(n, 3.0f / std::sqrt(static_cast<float>(k)), p.w_values, p.w_words);
   finish_problem(test, p);
   return p;
@@ -211,9 +222,11 @@ inline WordProblem int8_problem(Case& test, int64_t m, int64_t n, int64_t k) {
 inline std::vector<float> multiply_words(Case& test, const WordProblem& p, int64_t row, int64_t m, bool halves) {
   const Guarded<uint16_t> half_out(halves ? m * p.n : 0, Place::kEnd);
   const Guarded<float> out(halves ? 0 : m * p.n, Place::kEnd);
-  const int64_t stride = test.random.stride(p.words);
-  const Guarded<int32_t> a((m - 1) * stride + p.words, test.random.place());  // NaN between its rows
-  for (int64_t r = 0; r < m; ++r) std::copy_n(p.a_words.data() + (row + r) * p.words, p.words, a.data() + r * stride);
+  const int64_t width = p.a_row_words;
+  const int64_t stride = test.random.stride(width);
+  const Guarded<int32_t> a((m - 1) * stride + width, test.random.place());  // NaN between its rows
+  for (int64_t r = 0; r < m; ++r) std::copy_n(p.a_words.data() + (row + r) * width, width, a.data() + r * stride);
+  const Guarded<float> scratch(test.kernels.bfloat16_scratch, Place::kBuffer);
   const MatmulArgs args{
       .a = a.data(),
       .a_stride = stride,
@@ -227,6 +240,8 @@ inline std::vector<float> multiply_words(Case& test, const WordProblem& p, int64
       .n_begin = 0,
       .n_end = p.n,
       .k = p.words,
+      .half_word = p.segments == 0 && !test.kernels.native_bfloat16 && p.k % 2 != 0,
+      .scratch = scratch.data(),
       .activation = p.activation,
       .out_bfloat16 = halves,
       .segments = p.segments,
@@ -249,10 +264,12 @@ inline double gelu_tolerance(float value) { return 0x1.01p-8 * std::abs(static_c
 // The GELU of every bfloat16 in a range, as the product with 1 applies it.
 inline void test_gelu_of_bfloat16(Case& test) {
   describe("%s GELU to bfloat16", test.kernels.name);
+  const Guarded<float> scratch(test.kernels.bfloat16_scratch, Place::kBuffer);
   const std::vector<int32_t> one(static_cast<size_t>(test.kernels.nr), 0x3f80);
   bool right = true;
   for (int step = -1500; step <= 1500; ++step) {
-    const int32_t x = reference::bfloat16_bits(static_cast<float>(step) * 0.01f);
+    const uint16_t half = reference::bfloat16_bits(static_cast<float>(step) * 0.01f);
+    const int32_t x = test.kernels.native_bfloat16 ? half : half << 16;
     uint16_t bits = 0;
     MatmulArgs args{};
     args.a = &x;
@@ -263,11 +280,12 @@ inline void test_gelu_of_bfloat16(Case& test) {
     args.m = 1;
     args.n_end = 1;
     args.k = 1;
+    args.half_word = !test.kernels.native_bfloat16;
+    args.scratch = scratch.data();
     args.activation = Activation::kGelu;
     args.out_bfloat16 = true;
     test.kernels.matmul_bfloat16(args);
-    const double expected =
-        reference::activation(static_cast<double>(from_bits(static_cast<uint16_t>(x))), Activation::kGelu);
+    const double expected = reference::activation(static_cast<double>(from_bits(half)), Activation::kGelu);
     right = right && close(from_bits(bits), expected, gelu_tolerance(static_cast<float>(expected)));
   }
   CHECK_CASE(right);
@@ -287,10 +305,12 @@ inline void check_problem(Case& test, const WordProblem& p, const char* name) {
            long{p.k}, long{p.segments}, static_cast<int>(p.activation));
   const double tolerance = kTolerance * largest_magnitude(p.expected);
   const std::vector<float> all = multiply_words(test, p, 0, p.m, false);
-  const std::vector<float> halves = multiply_words(test, p, 0, p.m, true);
+  const bool to_halves = p.segments > 0 || test.kernels.native_bfloat16;
+  const std::vector<float> halves = multiply_words(test, p, 0, p.m, to_halves);
   bool right = true;
   for (size_t i = 0; i < all.size(); ++i) {
     right = right && close(all[i], p.expected[i], tolerance);
+    if (!to_halves) continue;
     right = right && (p.activation == Activation::kGelu
                           ? close(halves[i], static_cast<double>(all[i]), gelu_tolerance(all[i]))
                           : right_bfloat16(static_cast<uint16_t>(std::bit_cast<uint32_t>(halves[i]) >> 16), all[i]));
@@ -311,7 +331,7 @@ inline void check_row_counts(Case& test, WordProblem p, const char* name) {
   const std::vector<float> all = multiply_words(test, p, 0, p.m, false);
   for (int64_t m = 1; m <= p.m; ++m) check_rows_alone(test, p, all, m);
   const int64_t poisoned = test.random.integer(0, p.m - 1);
-  std::fill_n(p.a_words.data() + poisoned * p.words, p.words, -1);
+  std::fill_n(p.a_words.data() + poisoned * p.a_row_words, p.a_row_words, -1);
   const std::vector<float> others = multiply_words(test, p, 0, p.m, false);
   bool same = true;
   for (int64_t i = 0; i < p.m * p.n; ++i) {
