@@ -69,6 +69,9 @@ def locate(
     """
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name) or "\0" in os.fsdecode(name):
         raise InputError(f"a checkpoint is named by a folder or a hub name, not by {name!r}")
+    for what, value in (("revision", revision), ("subfolder", subfolder), ("the folder of the cache", cache_dir)):
+        if not isinstance(value, (str, os.PathLike, type(None))):
+            raise InputError(f"{what} must be a string, not {value!r}")
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _subfolder(folder, subfolder)

@@ -56,6 +56,8 @@ def quantize_embeddings(
     if precision.endswith("binary"):
         bits = np.packbits(values > 0, axis=-1)
         return bits if precision == "ubinary" else _signed(bits)
+    if not values.size:
+        return np.zeros(values.shape, precision)
     if ranges is None:
         source = values if calibration_embeddings is None else calibration_embeddings
         if calibration_embeddings is None and len(values) < _FEW:

@@ -237,6 +237,8 @@ def _rows(x: Any) -> NDArray[np.float32]:
         x = x.detach().cpu().float().numpy()
     elif isinstance(x, (list, tuple)):
         x = [row.detach().cpu().float().numpy() if _is_tensor(row) else row for row in x]
+    if np.iscomplexobj(x):
+        raise ValueError("embeddings are real numbers, not complex ones")
     array = np.asarray(x, dtype=np.float32)
     if array.ndim == 1:
         array = array[None, :]

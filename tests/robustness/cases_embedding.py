@@ -20,6 +20,7 @@ from bertcpp.errors import (
     UnsupportedFormatError,
     WeightMismatchError,
 )
+from bertcpp.quantization import quantize_embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,6 +190,19 @@ CASES: list[Case] = [
         "an unknown overflow", lambda w: w.encoder(on_overflow="cry"), InputError, "on_overflow 'cry' is not one of"
     ),
     Raises("half precision", lambda w: w.encoder(model_kwargs={"dtype": "float16"}), InputError, "computes in float32"),
+    Raises(
+        "a revision that is a number", lambda w: w.encoder(revision=3), InputError, "revision must be a string, not 3"
+    ),
+    Raises(
+        "a cache that is a number", lambda w: w.encoder(cache_folder=3), InputError, "cache must be a string, not 3"
+    ),
+    Raises(
+        "similarity of complex numbers",
+        lambda w: w.encoder().similarity(np.ones((1, 3), complex), np.ones((1, 3))),
+        ValueError,
+        "real numbers",
+    ),
+    Works("no embeddings to quantize", lambda w: quantize_embeddings(np.zeros((0, 3)), "int8").shape, lambda w: (0, 3)),
     Raises("an unknown similarity", lambda w: w.encoder(similarity_fn_name="likeness"), ValueError, "'likeness'"),
     Raises(
         "an unknown default prompt",
