@@ -39,6 +39,21 @@ int64_t Sequences::longest() const {
   return most;
 }
 
+LayerWorkspace LayerWorkspace::from(int64_t row, int rank) const {
+  LayerWorkspace own = *this;
+  own.qkv += row * qkv_stride;
+  own.context += row * context_stride;
+  own.intermediate += row * intermediate_stride;
+  // Products differ in their segments: rows are as far apart as the most of them need.
+  const auto rows_from = [row](const OperandRows& rows) {
+    return rows.words == nullptr ? rows : rows.from(row, rows.scale == nullptr ? 0 : OperandRows::kMostSegments);
+  };
+  own.operand = rows_from(operand);
+  own.inner = rows_from(inner);
+  own.scratch += rank * scratch_floats;
+  return own;
+}
+
 RelativePositionBias::RelativePositionBias(const Kernels& kernels, const WeightMap& weights, int64_t buckets,
                                            int64_t far, int64_t heads, int64_t max_distance)
     : heads_(heads),
@@ -78,20 +93,10 @@ int64_t SelfAttention::scratch_floats(const Kernels& kernels, int64_t longest, i
   return row_stride(kernels.attention_scratch(longest, longest, head_dim));
 }
 
-void SelfAttention::forward(Team& team, const Sequences& sequences, const RelativePositionBias& bias,
-                            const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities,
-                            const Linear& next) const {
-  const int64_t m = sequences.num_tokens;
+void SelfAttention::project(Team& team, const LayerWorkspace& workspace, int64_t m, const float* x,
+                            int64_t x_stride) const {
   qkv_.forward(team, {x, x_stride, m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
                {workspace.qkv, workspace.qkv_stride});
-  attend(team, sequences, bias, workspace, probabilities);
-  output_.prepare(team, workspace.context, workspace.context_stride, m, workspace.operand);
-  // Queries, keys and values have been used up: their memory takes the sum that the norm reads.
-  output_.forward(
-      team,
-      {workspace.context, workspace.context_stride, m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
-      {.y = workspace.qkv, .stride = workspace.qkv_stride, .residual = x, .residual_stride = x_stride});
-  norm_.forward(team, workspace.qkv, workspace.qkv_stride, m, x, x_stride, &next, workspace.operand);
 }
 
 void SelfAttention::attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias,
@@ -138,6 +143,17 @@ void SelfAttention::attend(Team& team, const Sequences& sequences, const Relativ
         .bfloat16 = qkv_.precision() != Precision::kFloat32 && kernels_->native_bfloat16,
     });
   });
+}
+
+void SelfAttention::finish(Team& team, const LayerWorkspace& workspace, int64_t m, float* x, int64_t x_stride,
+                           const Linear& next) const {
+  output_.prepare(team, workspace.context, workspace.context_stride, m, workspace.operand);
+  // Queries, keys and values have been used up: their memory takes the sum that the norm reads.
+  output_.forward(
+      team,
+      {workspace.context, workspace.context_stride, m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
+      {.y = workspace.qkv, .stride = workspace.qkv_stride, .residual = x, .residual_stride = x_stride});
+  norm_.forward(team, workspace.qkv, workspace.qkv_stride, m, x, x_stride, &next, workspace.operand);
 }
 
 }  // namespace bertcpp

@@ -52,6 +52,9 @@ struct LayerWorkspace {
   OperandRows inner;    // of bytes: the intermediate state of as many rows as `intermediate` has
   float* scratch;       // [threads][scratch_floats]
   int64_t scratch_floats;
+
+  // The same for rows from `row` on that this thread computes alone.
+  LayerWorkspace from(int64_t row, int rank) const;
 };
 
 class SelfAttention {
@@ -62,11 +65,14 @@ class SelfAttention {
   SelfAttention(const Kernels& kernels, const WeightMap& weights, const std::string& name, int64_t hidden_size,
                 int64_t heads, double layer_norm_eps, const LayerFormat& format);
 
-  // x[num_tokens, hidden_size] in place; of low precision workspace.operand has it as first() reads it, and gets the
-  // result as `next` does. probabilities: each sequence's [heads, length, length] end to end, or null.
-  void forward(Team& team, const Sequences& sequences, const RelativePositionBias& bias,
-               const LayerWorkspace& workspace, float* x, int64_t x_stride, float* probabilities,
-               const Linear& next) const;
+  // x[num_tokens, hidden_size] in place, in three steps; of low precision workspace.operand has x as first() reads it,
+  // and gets the result as `next` does. The first step and the last take any rows, the one between all of them.
+  void project(Team& team, const LayerWorkspace& workspace, int64_t m, const float* x, int64_t x_stride) const;
+  // probabilities: each sequence's [heads, length, length] end to end, or null.
+  void attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias, const LayerWorkspace& workspace,
+              float* probabilities) const;
+  void finish(Team& team, const LayerWorkspace& workspace, int64_t m, float* x, int64_t x_stride,
+              const Linear& next) const;
   const Linear& first() const { return qkv_; }
   // Of one thread, for sequences of up to `longest` tokens.
   static int64_t scratch_floats(const Kernels& kernels, int64_t longest, int64_t head_dim);
@@ -75,9 +81,6 @@ class SelfAttention {
   void collect(const std::string& name, PackedParts& parts) const;  // the products, packed
 
  private:
-  void attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias, const LayerWorkspace& workspace,
-              float* probabilities) const;
-
   const Kernels* kernels_;
   int64_t head_dim_;
   int64_t heads_;

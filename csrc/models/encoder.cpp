@@ -24,7 +24,7 @@ namespace {
 constexpr size_t kMostBytesApart = size_t{16} << 20;  // of a layer's weights
 constexpr int64_t kTokensApart = 64;                  // of a piece, unless one sequence has more
 constexpr double kLeastBusyApart = 0.9;               // the share of the threads' time that has to be work
-// Else all threads share a piece, which bounds the workspace.
+// Else all threads share a piece, whose size bounds the workspace.
 constexpr int64_t kTokensTogether = 4096;
 
 // The share of the threads' time that is work, if each takes the next piece of these when it is done with the last.
@@ -266,16 +266,35 @@ void Encoder::run_layers(Team& team, const Piece& piece, const EncoderOutputs& o
     team.for_each(tokens, [&](int64_t t) { to_checkpoint_order(m.x + t * m.x_stride, out + t * config_.hidden_size); });
   };
   write_state(0);
-  if (!layers_.empty()) layers_[0].attention.first().prepare(team, m.x, m.x_stride, tokens, m.layers.operand);
+  if (layers_.empty()) return;
+  // A thread takes its share of the rows through all that lies between two layers' attention, under the conditions
+  // above and if that is a tile. One block a thread: with more of them rows move from core to core.
+  const bool by_rows = layers_.front().nbytes() <= kMostBytesApart && tokens >= team.size() * kernels_->mr;
+  const int64_t blocks = by_rows ? team.size() : 1;
+  const auto for_rows = [&](const auto& body) {
+    if (blocks == 1) return body(team, m.layers, tokens, m.x);
+    team.for_each(blocks, [&](int64_t block) {
+      const int64_t first = tokens * block / blocks;
+      Team alone = team.alone();
+      body(alone, m.layers.from(first, team.rank()), tokens * (block + 1) / blocks - first, m.x + first * m.x_stride);
+    });
+  };
+  for_rows([&](Team& rows_team, const LayerWorkspace& workspace, int64_t rows, float* x) {
+    layers_[0].attention.first().prepare(rows_team, x, m.x_stride, rows, workspace.operand);
+    layers_[0].attention.project(rows_team, workspace, rows, x, m.x_stride);
+  });
   for (size_t i = 0; i < layers_.size(); ++i) {
     const SelfAttention& attention = layers_[i].attention;
     const FeedForward& feed_forward = layers_[i].feed_forward;
+    const SelfAttention* next = i + 1 < layers_.size() ? &layers_[i + 1].attention : nullptr;
     float* probabilities =
         outputs.attentions.empty() ? nullptr : outputs.attentions[i] + attention.heads() * piece.first_probability;
-    attention.forward(team, piece.sequences, position_bias_, m.layers, m.x, m.x_stride, probabilities,
-                      feed_forward.first());
-    feed_forward.forward(team, m.layers, tokens, m.x, m.x_stride,
-                         i + 1 < layers_.size() ? &layers_[i + 1].attention.first() : nullptr);
+    attention.attend(team, piece.sequences, position_bias_, m.layers, probabilities);
+    for_rows([&](Team& rows_team, const LayerWorkspace& workspace, int64_t rows, float* x) {
+      attention.finish(rows_team, workspace, rows, x, m.x_stride, feed_forward.first());
+      feed_forward.forward(rows_team, workspace, rows, x, m.x_stride, next == nullptr ? nullptr : &next->first());
+      if (next != nullptr) next->project(rows_team, workspace, rows, x, m.x_stride);
+    });
     write_state(i + 1);
   }
 }
