@@ -93,7 +93,7 @@ struct Kernels {
   int64_t mr;            // rows of the largest tile of floats
   int64_t low_mr;        // the same of bfloat16 and bytes
   int64_t nr;            // columns of a panel
-  bool native_bfloat16;  // products of bfloat16 are instructions, faster than float32's; else they take floats
+  bool native_bfloat16;  // products of bfloat16 are instructions; else they take floats
 
   // packed[ceil(n / nr)][k][nr] = w[n,k]^T, columns past n are 0. Moves words, whatever they hold.
   void (*pack_weight)(const float* w, ptrdiff_t w_stride, int64_t n, int64_t k, float* packed);

@@ -119,14 +119,17 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
 void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs, int num_threads) const {
   check(config_, batch, outputs);
   const int threads = num_threads > 0 ? num_threads : get_num_threads();
-  if (!layers_.empty() && layers_.front().nbytes() <= kMostBytesApart) {
+  const auto small = [](const Layer& layer) { return layer.nbytes() <= kMostBytesApart; };
+  if (!layers_.empty() && std::all_of(layers_.begin(), layers_.end(), small)) {
     std::vector<Piece> pieces = cut(batch, outputs, kTokensApart);
     // The largest first, so that what is left at the end is small.
     std::sort(pieces.begin(), pieces.end(),
               [](const Piece& a, const Piece& b) { return a.sequences.num_tokens > b.sequences.num_tokens; });
     std::vector<int64_t> sizes;
     for (const Piece& piece : pieces) sizes.push_back(piece.sequences.num_tokens);
-    if (busy_share(sizes, threads) >= kLeastBusyApart) return forward_apart(pieces, outputs, threads);
+    const bool bounded = !sizes.empty() &&
+                         sizes.front() <= kTokensTogether / threads;  // the workspace, of which each thread has its own
+    if (bounded && busy_share(sizes, threads) >= kLeastBusyApart) return forward_apart(pieces, outputs, threads);
   }
   for (const Piece& piece : cut(batch, outputs, kTokensTogether)) forward_together(piece, outputs, threads);
 }

@@ -33,6 +33,8 @@ _PREFIX = "packed:"  # of the engine's names, which checkpoints' names thus cann
 _AGAIN = "pack the original checkpoint again: bertcpp quantize MODEL OUT"
 _PIECE = 4 << 20  # bytes that have a checksum of their own, so that threads can share a tensor
 _MOST_THREADS = 4
+# Instruction sets that differ in how they multiply, but pack alike.
+_ALIKE = ({"avx512", "avx512_vnni", "avx512_bf16", "amx"}, {"avx2", "avx2_vnni"}, {"neon", "neon_dotprod"})
 _FIELDS = ("layout", "instruction_set", "dtype", "parameters", "checksums", "seal")
 
 
@@ -141,11 +143,16 @@ class PackedWeights(Weights):
                 f"out, or load or pack the checkpoint that they were made of: bertcpp quantize MODEL OUT --dtype "
                 f"{where.dtype}"
             )
-        if file.instruction_set != _core.instruction_set():
+        if not _same_panels(file.instruction_set, _core.instruction_set()):
             raise UnsupportedFormatError(
                 f"{file.path} has weights packed for {file.instruction_set[:20]}, but bertcpp uses "
                 f"{_core.instruction_set()} on this processor; {_AGAIN}, here"
             )
+
+
+def _same_panels(one: str, other: str) -> bool:
+    """Whether two instruction sets read weights packed in the same way: those with registers of the same width do."""
+    return one == other or any({one, other} <= alike for alike in _ALIKE)
 
 
 def target_for(folder: Path, device: Any, dtype: Any, use_safetensors: bool | None = None) -> devices.Target:

@@ -368,6 +368,10 @@ def test_streams_that_are_closed(model: Path, tmp_path: Path) -> None:
         done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (code, said), command
     assert np.load(tmp_path / "vectors.npy").shape == (1, 24)
+    unread = shlex.join([*COMMAND, "embed", "-m", str(model), "--file", "-"])
+    done = subprocess.run(["bash", "-c", f"{unread} <&-"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert b"standard input is closed; name a file" in done.stderr
     done = subprocess.run(["bash", "-c", f"{embed} 2>&-"], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0
     assert b"warning" not in done.stdout  # which goes where nobody reads it, not among the results

@@ -10,6 +10,7 @@ import pytest
 
 import bertcpp
 import reference_models as reference
+from bertcpp import packed_weights
 from bertcpp.checkpoint_writing import write_safetensors
 from bertcpp.errors import (
     CorruptCheckpointError,
@@ -64,6 +65,15 @@ def test_another_instruction_set_is_refused(packed: Path) -> None:
     rewritten(packed, lambda tensors, metadata: metadata.update(instruction_set="avx1024"))
     with pytest.raises(UnsupportedFormatError, match=r"packed for avx1024, but .*bertcpp quantize MODEL OUT, here"):
         load(packed)
+
+
+def test_instruction_sets_that_pack_alike_read_what_another_wrote(packed: Path) -> None:
+    here = bertcpp.instruction_set()
+    ids = np.arange(5, 15)[None]
+    expected = load(packed)(ids).logits
+    for other in next((alike for alike in packed_weights._ALIKE if here in alike), {here}):
+        rewritten(packed, lambda tensors, metadata, name=other: metadata.update(instruction_set=name))
+        assert np.array_equal(load(packed)(ids).logits, expected)
 
 
 @pytest.mark.parametrize("name", ["layout", "instruction_set", "dtype", "parameters", "checksums", "seal"])

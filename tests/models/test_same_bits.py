@@ -109,3 +109,16 @@ def test_attentions_and_hidden_states_keep_their_bits(tiny: Any, rng: np.random.
         for name in ("hidden_states", "attentions"):
             for one, many in zip(single[name], together[name], strict=True):
                 assert one[0].tobytes() == many[row].tobytes(), name
+
+
+@pytest.mark.parametrize("depth", [300, 600, 1100, 3072])
+def test_the_sign_of_a_sum_that_is_zero(depth: int) -> None:
+    """Where a product cuts its depth depends on the number of rows; what is carried over a cut stays -0."""
+    weight = np.full((3, depth), -1, np.float32)
+    weight[:, :256] = 1e-30
+    rows = np.zeros((200, depth), np.float32)
+    rows[:, :256] = -1e-30
+    linear = bertcpp._core.Linear(weight, np.full(3, -0.0, np.float32))
+    together = linear(rows)
+    for count in (1, 20, 57, 100):
+        assert linear(rows[:count]).tobytes() == together[:count].tobytes()

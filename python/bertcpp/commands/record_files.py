@@ -87,6 +87,8 @@ def read_whole(path: str) -> str:
 def open_binary(path: str) -> Iterator[IO[bytes]]:
     """Open a file, or standard input for `-`, to read its bytes."""
     if path == "-":
+        if sys.stdin is None:
+            raise InputError("standard input is closed; name a file, or give the command something to read")
         yield sys.stdin.buffer
     else:
         with open(path, "rb") as file:
