@@ -17,6 +17,7 @@ namespace {
 #include "kernels/simd.h"
 #include "kernels/activation.inc"
 #include "kernels/matmul.inc"
+#include "kernels/panels.inc"
 #include "kernels/matmul_int8.inc"
 #include "kernels/peak.inc"
 #if defined(BERTCPP_TILES)
