@@ -90,13 +90,13 @@ void FeedForward::forward_columns(Team& team, const LayerWorkspace& workspace, c
   const bool low = !up_.reads_floats();
   const int64_t stride = workspace.intermediate_stride;
   up_.forward(
-      team, {rows.x, rows.x_stride, rows.m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
+      team, workspace.input(rows.x, rows.x_stride, rows.m, workspace.operand),
       {.y = workspace.intermediate, .stride = low ? 2 * stride : stride, .activation = activation_, .bfloat16 = low});
   if (low && (up_.precision() == Precision::kInt8 || up_.n() % 2 == 1)) {
     team.for_each(rows.m, [&](int64_t row) { prepare_inner(team, workspace, row); });
   }
   const OperandRows operand = inner(workspace, 0);
-  down_.forward(team, {workspace.intermediate, stride, rows.m, &operand, workspace.scratch, workspace.scratch_floats},
+  down_.forward(team, workspace.input(workspace.intermediate, stride, rows.m, operand),
                 {.y = workspace.context,
                  .stride = workspace.context_stride,
                  .residual = rows.x,

@@ -95,8 +95,7 @@ int64_t SelfAttention::scratch_floats(const Kernels& kernels, int64_t longest, i
 
 void SelfAttention::project(Team& team, const LayerWorkspace& workspace, int64_t m, const float* x,
                             int64_t x_stride) const {
-  qkv_.forward(team, {x, x_stride, m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
-               {workspace.qkv, workspace.qkv_stride});
+  qkv_.forward(team, workspace.input(x, x_stride, m, workspace.operand), {workspace.qkv, workspace.qkv_stride});
 }
 
 void SelfAttention::attend(Team& team, const Sequences& sequences, const RelativePositionBias& bias,
@@ -149,10 +148,8 @@ void SelfAttention::finish(Team& team, const LayerWorkspace& workspace, int64_t 
                            const Linear& next) const {
   output_.prepare(team, workspace.context, workspace.context_stride, m, workspace.operand);
   // Queries, keys and values have been used up: their memory takes the sum that the norm reads.
-  output_.forward(
-      team,
-      {workspace.context, workspace.context_stride, m, &workspace.operand, workspace.scratch, workspace.scratch_floats},
-      {.y = workspace.qkv, .stride = workspace.qkv_stride, .residual = x, .residual_stride = x_stride});
+  output_.forward(team, workspace.input(workspace.context, workspace.context_stride, m, workspace.operand),
+                  {.y = workspace.qkv, .stride = workspace.qkv_stride, .residual = x, .residual_stride = x_stride});
   norm_.forward(team, workspace.qkv, workspace.qkv_stride, m, x, x_stride, &next, workspace.operand);
 }
 

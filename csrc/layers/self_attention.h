@@ -53,6 +53,10 @@ struct LayerWorkspace {
   float* scratch;       // [threads][scratch_floats]
   int64_t scratch_floats;
 
+  // x[m, k] as a product's input, with the operand that was made of it.
+  LinearInput input(const float* x, int64_t stride, int64_t m, const OperandRows& made) const {
+    return {x, stride, m, &made, scratch, scratch_floats};
+  }
   // The same for rows from `row` on that this thread computes alone.
   LayerWorkspace from(int64_t row, int rank) const;
 };

@@ -119,8 +119,7 @@ Encoder::Encoder(const EncoderConfig& config, const WeightMap& weights, const Ke
 void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs, int num_threads) const {
   check(config_, batch, outputs);
   const int threads = num_threads > 0 ? num_threads : get_num_threads();
-  const auto small = [](const Layer& layer) { return layer.nbytes() <= kMostBytesApart; };
-  if (!layers_.empty() && std::all_of(layers_.begin(), layers_.end(), small)) {
+  if (layers_are_small()) {
     std::vector<Piece> pieces = cut(batch, outputs, kTokensApart);
     // The largest first, so that what is left at the end is small.
     std::sort(pieces.begin(), pieces.end(),
@@ -132,6 +131,11 @@ void Encoder::forward(const EncoderBatch& batch, const EncoderOutputs& outputs, 
     if (bounded && busy_share(sizes, threads) >= kLeastBusyApart) return forward_apart(pieces, outputs, threads);
   }
   for (const Piece& piece : cut(batch, outputs, kTokensTogether)) forward_together(piece, outputs, threads);
+}
+
+bool Encoder::layers_are_small() const {
+  const auto small = [](const Layer& layer) { return layer.nbytes() <= kMostBytesApart; };
+  return !layers_.empty() && std::all_of(layers_.begin(), layers_.end(), small);
 }
 
 std::vector<Encoder::Piece> Encoder::cut(const EncoderBatch& batch, const EncoderOutputs& outputs,
@@ -272,7 +276,7 @@ void Encoder::run_layers(Team& team, const Piece& piece, const EncoderOutputs& o
   if (layers_.empty()) return;
   // A thread takes its share of the rows through all that lies between two layers' attention, under the conditions
   // above and if that is a tile. One block a thread: with more of them rows move from core to core.
-  const bool by_rows = layers_.front().nbytes() <= kMostBytesApart && tokens >= team.size() * kernels_->mr;
+  const bool by_rows = layers_are_small() && tokens >= team.size() * kernels_->mr;
   const int64_t blocks = by_rows ? team.size() : 1;
   const auto for_rows = [&](const auto& body) {
     if (blocks == 1) return body(team, m.layers, tokens, m.x);

@@ -86,6 +86,8 @@ class Encoder {
   struct Piece;
   struct Memory;
 
+  // Whether threads may work apart: each of them reads all weights of a layer then.
+  bool layers_are_small() const;
   // Pieces of whole sequences, each of as many as have up to so many tokens together, or of one.
   std::vector<Piece> cut(const EncoderBatch& batch, const EncoderOutputs& outputs, int64_t tokens) const;
   // Each piece on one thread, or one piece on all of them.
