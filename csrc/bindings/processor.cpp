@@ -30,7 +30,7 @@ std::vector<std::string> instruction_sets() {
 
 // Python's integers have no end: one that an int64_t cannot hold is refused as any other that is too large.
 void set_threads(const py::object& n) {
-  if (PyIndex_Check(n.ptr()) == 0) {
+  if (PyIndex_Check(n.ptr()) == 0 || PyBool_Check(n.ptr())) {
     throw py::type_error("set_num_threads takes an integer, not " + py::repr(n).cast<std::string>());
   }
   const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(n.ptr()));

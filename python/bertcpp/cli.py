@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
@@ -100,7 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _replace_closed_streams()
     parser, parsers = _parser()
-    parsed = parser.parse_args(arguments)
+    try:
+        parsed = _parsed(parser, arguments)
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        return _failed(_one_line(error))
+    finally:
+        _close_output()
     own, quiet = parsers[parsed.command], getattr(parsed, "quiet", False)
     log, notes = logging.getLogger("bertcpp"), _Notes(own, logging.CRITICAL if quiet else logging.WARNING)
     with warnings.catch_warnings():
@@ -112,6 +120,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             log.removeHandler(notes)
             _close_output()
+
+
+def _parsed(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the line, or print the help or version that it asks for and exit.
+
+    Raises:
+        OSError: if those cannot be written.
+    """
+    try:
+        return parser.parse_args(arguments)
+    except SystemExit:
+        sys.stdout.flush()
+        raise
 
 
 class _Notes(logging.Handler):
@@ -143,8 +164,7 @@ def _guarded(parser: Parser, arguments: argparse.Namespace) -> int:
         told = _one_line(error)
         # What is wrong with a checkpoint or a configuration is named as their files name it.
         told = in_options(told, parser) if isinstance(error, InputError) or type(error) is ValueError else told
-        print(f"bertcpp: error: {told}", file=sys.stderr)
-        return 1
+        return _failed(told)
     finally:
         if handles:
             signal.signal(signal.SIGTERM, before)
@@ -176,8 +196,19 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _failed(message: str) -> int:
+    """Tell of an error; its exit code."""
+    _tell(f"bertcpp: error: {message}")
+    return 1
+
+
 def _warn(message: str) -> None:
-    print(f"bertcpp: warning: {message}", file=sys.stderr)
+    _tell(f"bertcpp: warning: {message}")
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):  # results do not fail because nobody can be told of them
+        print(line, file=sys.stderr, flush=True)
 
 
 def _close_output() -> None:

@@ -357,18 +357,23 @@ def test_a_reader_that_leaves(model: Path) -> None:
 def test_streams_that_are_closed(model: Path, tmp_path: Path) -> None:
     embed = shlex.join([*COMMAND, "embed", "-m", str(model), "weather " * 100])
     info = shlex.join([*COMMAND, "info"])
+    unread = shlex.join([*COMMAND, "embed", "-m", str(model), "--file", "-"])
     complaint = b"bertcpp: error: the output cannot be written: "
     cases = [
         (f"{embed} -q >&-", 1, complaint + b"Bad file descriptor\n"),
         (f"{info} >&-", 1, complaint + b"Bad file descriptor\n"),
         (f"{info} >/dev/full", 1, complaint + b"No space left on device\n"),
+        (f"{shlex.join([*COMMAND, '--version'])} >/dev/full", 1, complaint + b"No space left on device\n"),
+        (f"{shlex.join([*COMMAND, 'embed', '--help'])} >/dev/full", 1, complaint + b"No space left on device\n"),
+        (f"{shlex.join([*COMMAND, '--help'])} | true; exit ${{PIPESTATUS[0]}}", 141, b""),
+        (f"{embed} -o {tmp_path / 'untold.npy'} 2>/dev/full", 0, b""),  # cut, and nobody can be told
+        (f"{unread} 0>{tmp_path / 'out'}", 1, b"bertcpp: error: standard input: Bad file descriptor\n"),
         (f"{embed} -q -o {tmp_path / 'vectors.npy'} >&-", 0, b""),
     ]
     for command, code, said in cases:
         done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (code, said), command
     assert np.load(tmp_path / "vectors.npy").shape == (1, 24)
-    unread = shlex.join([*COMMAND, "embed", "-m", str(model), "--file", "-"])
     done = subprocess.run(["bash", "-c", f"{unread} <&-"], capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert b"standard input is closed; name a file" in done.stderr

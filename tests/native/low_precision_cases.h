@@ -351,6 +351,8 @@ void test_words(Case& test, const char* name, Make make) {
   check_problem(test, make(test, 90, test.kernels.nr + 3, 768), name);
   check_problem(test, make(test, 7, test.kernels.nr, 4100), name);
   check_row_counts(test, make(test, 70, test.kernels.nr + 3, 129), name);
+  // A depth that few rows and many cut at different places, in every precision.
+  check_row_counts(test, make(test, 70, test.kernels.nr + 3, 1700), name);
 }
 
 inline void test_matmul_bfloat16(Case& test) {

@@ -162,10 +162,12 @@ inline void test_matmul(Case& test) {
   // Rows and depths beyond whatever a kernel works through at a time.
   const struct {
     int64_t m, n, k;
-  } large[] = {{600, nr + 5, 384}, {70, 3 * nr + 1, 768}, {33, nr, 3072}, {41, 2 * nr - 1, 4099}, {5, 700, 1536}};
+  } large[] = {{600, nr + 5, 384},     {70, 3 * nr + 1, 768}, {33, nr, 3072},
+               {41, 2 * nr - 1, 4099}, {5, 700, 1536},        {90, 2 * nr + 1, 2100}};
   for (const auto& size : large) {
     MatmulProblem problem(test, size.m, size.n, size.k);
-    for (const int64_t m : {int64_t{1}, int64_t{3}, test.random.integer(1, size.m), test.random.integer(1, size.m)}) {
+    for (const int64_t m :
+         {int64_t{1}, int64_t{3}, int64_t{40}, test.random.integer(1, size.m), test.random.integer(1, size.m)}) {
       const int64_t rows = std::min(m, size.m);
       problem.check_rows(test.random.integer(0, size.m - rows), rows);
     }

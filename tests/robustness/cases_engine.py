@@ -148,6 +148,9 @@ CASES: list[Case] = [
     # Threads.
     Raises("no threads", lambda w: bertcpp.set_num_threads(0), InputError, "0"),
     Raises("fewer than no threads", lambda w: bertcpp.set_num_threads(-3), InputError, "must be between 1 and 1024"),
+    Raises(
+        "a truth for a number of threads", lambda w: bertcpp.set_num_threads(True), TypeError, "an integer, not True"
+    ),
     Raises("too many threads", lambda w: bertcpp.set_num_threads(10**6), InputError, "1000000"),
     Raises("2**31 threads", lambda w: bertcpp.set_num_threads(2**31), InputError, "not 2147483648"),
     Raises("2**63 threads", lambda w: bertcpp.set_num_threads(2**63), InputError, "must be between 1 and 1024"),

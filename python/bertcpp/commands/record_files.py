@@ -95,9 +95,16 @@ def open_binary(path: str) -> Iterator[IO[bytes]]:
             yield file
 
 
+def _read(raw: IO[bytes], name: str) -> Iterator[bytes]:
+    try:
+        yield from raw
+    except OSError as error:  # that of a stream does not say which
+        raise OSError(error.errno, error.strerror, error.filename or name) from None
+
+
 def _lines(raw: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
     """Yield (number, line) with what ends the line; numbers start at 1."""
-    for number, line in enumerate(raw, start=1):
+    for number, line in enumerate(_read(raw, name), start=1):
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
