@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from _typeshed import SupportsWrite
+
     from .record_files import Record
     from .terminal import Style
 
@@ -81,6 +83,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where help is; exit with 2."""
         self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print it; argparse's own is silent where it cannot be written.
+
+        Raises:
+            OSError: if it cannot.
+        """
+        print(self.format_help(), end="", file=file)
 
 
 def positive(text: str) -> int:
