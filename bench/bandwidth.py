@@ -77,7 +77,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     yardsticks = {
         dtype: {
             "bandwidth": bandwidth,
-            "peak": functools.partial(_core.measure_peak, dtype, num_threads=args.threads),
+            "peak": functools.partial(rounds.peak_now, dtype, args.threads),
         }
         for dtype in args.dtypes
     }

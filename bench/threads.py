@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertcpp import _core
 from bertcpp.benchmark import rounds
 
 from . import alone, compare, machine, models, workloads
@@ -44,9 +43,7 @@ def measure_shape(
     if not np.array_equal(states[one], states[every]):
         raise SystemExit(f"{shape.name}: {every} threads give other bits than one; nothing is measured")
     dtype = workers[one].dtype
-    peaks = {
-        threads: {"peak": functools.partial(_core.measure_peak, dtype, num_threads=threads)} for threads in workers
-    }
+    peaks = {threads: {"peak": functools.partial(rounds.peak_now, dtype, threads)} for threads in workers}
     turns = alone.take_turns(workers, peaks, args.rounds, args.seconds)
     pairs = list(zip(turns[one], turns[every], strict=True))
     gains = [a["seconds"] / b["seconds"] for a, b in pairs]

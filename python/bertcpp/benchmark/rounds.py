@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from .processes import WorkerProcess
 
-__all__ = ["Peak", "in_turns", "spread", "summarize", "take_turns"]
+__all__ = ["Peak", "in_turns", "peak_now", "spread", "summarize", "take_turns"]
 
 Name = TypeVar("Name")
 _LEAST_ROUNDS = 3  # however long they take
+_WINDOWS = 5  # of a few milliseconds: a neighbour that takes the processor for one of them takes nothing from the peak
 
 
 def spread(samples: list[float]) -> dict[str, float]:
@@ -35,6 +36,15 @@ def spread(samples: list[float]) -> dict[str, float]:
         "median": float(median), "p10": float(p10), "p90": float(p90), "least": float(min(samples)),
         "most": float(max(samples)), "samples": len(samples),
     }  # fmt: skip
+
+
+def peak_now(dtype: str, threads: int) -> float:
+    """Return the operations per second that the processor does at this moment, all threads together.
+
+    Raises:
+        InputError: where there is no loop of multiply-adds for the dtype.
+    """
+    return max(_core.measure_peak(dtype, num_threads=threads) for _ in range(_WINDOWS))
 
 
 class Peak:
@@ -47,7 +57,7 @@ class Peak:
     def measure(self, dtype: str = "float32") -> float | None:
         """Return operations per second, all threads together; None where there is no such loop for the dtype."""
         try:
-            rate = _core.measure_peak(dtype, num_threads=self.threads)
+            rate = peak_now(dtype, self.threads)
         except InputError:
             return None
         self.samples.setdefault(dtype, []).append(rate)
