@@ -105,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = _parsed(parser, arguments)
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except OSError as error:
         return _failed(_one_line(error))
     finally:

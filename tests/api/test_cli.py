@@ -365,15 +365,21 @@ def test_streams_that_are_closed(model: Path, tmp_path: Path) -> None:
         (f"{info} >/dev/full", 1, complaint + b"No space left on device\n"),
         (f"{shlex.join([*COMMAND, '--version'])} >/dev/full", 1, complaint + b"No space left on device\n"),
         (f"{shlex.join([*COMMAND, 'embed', '--help'])} >/dev/full", 1, complaint + b"No space left on device\n"),
-        (f"{shlex.join([*COMMAND, '--help'])} | true; exit ${{PIPESTATUS[0]}}", 141, b""),
         (f"{embed} -o {tmp_path / 'untold.npy'} 2>/dev/full", 0, b""),  # cut, and nobody can be told
         (f"{unread} 0>{tmp_path / 'out'}", 1, b"bertcpp: error: standard input: Bad file descriptor\n"),
+        (f"{unread} --input-format parquet 0>/dev/null", 1, b"bertcpp: error: standard input: Bad file descriptor\n"),
         (f"{embed} -q -o {tmp_path / 'vectors.npy'} >&-", 0, b""),
     ]
     for command, code, said in cases:
         done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (code, said), command
     assert np.load(tmp_path / "vectors.npy").shape == (1, 24)
+    assert b"warning" in subprocess.run(["bash", "-c", embed], capture_output=True, timeout=60, check=True).stderr
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([*COMMAND, "--help"], stdout=writes, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")
     done = subprocess.run(["bash", "-c", f"{unread} <&-"], capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert b"standard input is closed; name a file" in done.stderr

@@ -110,6 +110,13 @@ struct WordProblem {
   GuardedRows residual{0, 1, 1, Place::kEnd};
   std::vector<double> expected;
   Activation activation = Activation::kIdentity;
+  bool has_bias = true, has_residual = true;
+
+  void expect() {
+    const float* added = has_residual ? residual.row(0) : nullptr;
+    expected = reference::matmul({a_values.data(), k}, {w_values.data(), k}, has_bias ? bias.data() : nullptr,
+                                 {added, residual.stride()}, m, n, k, activation);
+  }
 };
 
 inline WordProblem problem(int64_t m, int64_t n, int64_t k, int64_t values_per_word) {
@@ -132,8 +139,9 @@ inline void finish_problem(Case& test, WordProblem& p) {
   for (int64_t i = 0; i < p.n; ++i) p.bias[i] = test.random.uniform();
   p.residual = test.random.rows(p.m, p.n);
   p.activation = test.random.activation();
-  p.expected = reference::matmul({p.a_values.data(), p.k}, {p.w_values.data(), p.k}, p.bias.data(),
-                                 {p.residual.row(0), p.residual.stride()}, p.m, p.n, p.k, p.activation);
+  p.has_bias = test.random.coin();
+  p.has_residual = test.random.coin();
+  p.expect();
 }
 
 // Rows that are not rounded, where the product reads floats.
@@ -231,8 +239,8 @@ inline std::vector<float> multiply_words(Case& test, const WordProblem& p, int64
       .a = a.data(),
       .a_stride = stride,
       .packed = p.packed.data(),
-      .bias = p.bias.data(),
-      .residual = p.residual.row(row),
+      .bias = p.has_bias ? p.bias.data() : nullptr,
+      .residual = p.has_residual ? p.residual.row(row) : nullptr,
       .residual_stride = p.residual.stride(),
       .out = halves ? static_cast<void*>(half_out.data()) : out.data(),
       .out_stride = p.n,
@@ -292,9 +300,10 @@ inline void test_gelu_of_bfloat16(Case& test) {
 }
 
 // Any m rows give the bits that they have among all.
-inline void check_rows_alone(Case& test, const WordProblem& p, const std::vector<float>& all, int64_t m) {
+inline void check_rows_alone(Case& test, const WordProblem& p, const std::vector<float>& all, int64_t m,
+                             bool halves = false) {
   const int64_t row = test.random.integer(0, p.m - m);
-  const std::vector<float> some = multiply_words(test, p, row, m, false);
+  const std::vector<float> some = multiply_words(test, p, row, m, halves);
   bool same = true;
   for (size_t i = 0; i < some.size(); ++i) same = same && same_bits(some[i], all[static_cast<size_t>(row * p.n) + i]);
   CHECK_CASE(same);
@@ -323,6 +332,7 @@ inline void check_problem(Case& test, const WordProblem& p, const char* name) {
     CHECK_CASE(std::memcmp(all.data(), expected.data(), all.size() * sizeof(float)) == 0);
   }
   check_rows_alone(test, p, all, test.random.integer(1, p.m));
+  if (to_halves) check_rows_alone(test, p, halves, test.random.integer(1, p.m), true);
 }
 
 // However many rows are multiplied, and whatever is in the others.
@@ -351,7 +361,16 @@ void test_words(Case& test, const char* name, Make make) {
   check_problem(test, make(test, 90, test.kernels.nr + 3, 768), name);
   check_problem(test, make(test, 7, test.kernels.nr, 4100), name);
   check_row_counts(test, make(test, 70, test.kernels.nr + 3, 129), name);
-  // A depth that few rows and many cut at different places, in every precision.
+  // As a feed forward block begins.
+  for (const bool has_bias : {true, false}) {
+    WordProblem p = make(test, 33, 2 * test.kernels.nr + 3, 65);
+    p.activation = Activation::kGelu;
+    p.has_bias = has_bias;
+    p.has_residual = false;
+    p.expect();
+    check_problem(test, p, name);
+  }
+  // A depth that few rows and many cut at different places; bytes and registers of tiles do not cut it.
   check_row_counts(test, make(test, 70, test.kernels.nr + 3, 1700), name);
 }
 

@@ -26,7 +26,8 @@ __all__ = ["Peak", "in_turns", "peak_now", "spread", "summarize", "take_turns"]
 
 Name = TypeVar("Name")
 _LEAST_ROUNDS = 3  # however long they take
-_WINDOWS = 5  # of a few milliseconds: a neighbour that takes the processor for one of them takes nothing from the peak
+_TRIES = 5  # a neighbour that takes the processor during some of them takes nothing from the peak
+_TRY_SECONDS = 0.002
 
 
 def spread(samples: list[float]) -> dict[str, float]:
@@ -39,12 +40,12 @@ def spread(samples: list[float]) -> dict[str, float]:
 
 
 def peak_now(dtype: str, threads: int) -> float:
-    """Return the operations per second that the processor does at this moment, all threads together.
+    """Return the operations per second that the processor does at this moment, all threads together: the best of a few.
 
     Raises:
         InputError: where there is no loop of multiply-adds for the dtype.
     """
-    return max(_core.measure_peak(dtype, num_threads=threads) for _ in range(_WINDOWS))
+    return max(_core.measure_peak(dtype, num_threads=threads, seconds=_TRY_SECONDS) for _ in range(_TRIES))
 
 
 class Peak:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -89,22 +91,25 @@ def open_binary(path: str) -> Iterator[IO[bytes]]:
     if path == "-":
         if sys.stdin is None:
             raise InputError("standard input is closed; name a file, or give the command something to read")
+        _check_standard_input()
         yield sys.stdin.buffer
     else:
         with open(path, "rb") as file:
             yield file
 
 
-def _read(raw: IO[bytes], name: str) -> Iterator[bytes]:
+def _check_standard_input() -> None:
     try:
-        yield from raw
-    except OSError as error:  # that of a stream does not say which
-        raise OSError(error.errno, error.strerror, error.filename or name) from None
+        os.read(sys.stdin.fileno(), 0)
+    except io.UnsupportedOperation:  # not a file
+        return
+    except OSError as error:  # which does not say what cannot be read
+        raise OSError(error.errno, error.strerror, "standard input") from None
 
 
 def _lines(raw: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
     """Yield (number, line) with what ends the line; numbers start at 1."""
-    for number, line in enumerate(_read(raw, name), start=1):
+    for number, line in enumerate(raw, start=1):
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
