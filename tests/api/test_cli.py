@@ -347,47 +347,6 @@ def test_interrupted(model: Path, tmp_path: Path, number: signal.Signals, code: 
         process.wait()
 
 
-def test_a_reader_that_leaves(model: Path) -> None:
-    command = f"yes 'The weather is lovely today.' | {shlex.join([*COMMAND, 'embed', '-m', str(model)])} | head -n 2"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=True)
-    assert len(done.stdout.splitlines()) == 2
-    assert done.stderr == b""
-
-
-def test_streams_that_are_closed(model: Path, tmp_path: Path) -> None:
-    embed = shlex.join([*COMMAND, "embed", "-m", str(model), "weather " * 100])
-    info = shlex.join([*COMMAND, "info"])
-    unread = shlex.join([*COMMAND, "embed", "-m", str(model), "--file", "-"])
-    complaint = b"bertcpp: error: the output cannot be written: "
-    cases = [
-        (f"{embed} -q >&-", 1, complaint + b"Bad file descriptor\n"),
-        (f"{info} >&-", 1, complaint + b"Bad file descriptor\n"),
-        (f"{info} >/dev/full", 1, complaint + b"No space left on device\n"),
-        (f"{shlex.join([*COMMAND, '--version'])} >/dev/full", 1, complaint + b"No space left on device\n"),
-        (f"{shlex.join([*COMMAND, 'embed', '--help'])} >/dev/full", 1, complaint + b"No space left on device\n"),
-        (f"{embed} -o {tmp_path / 'untold.npy'} 2>/dev/full", 0, b""),  # cut, and nobody can be told
-        (f"{unread} 0>{tmp_path / 'out'}", 1, b"bertcpp: error: standard input: Bad file descriptor\n"),
-        (f"{unread} --input-format parquet 0>/dev/null", 1, b"bertcpp: error: standard input: Bad file descriptor\n"),
-        (f"{embed} -q -o {tmp_path / 'vectors.npy'} >&-", 0, b""),
-    ]
-    for command, code, said in cases:
-        done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
-        assert (done.returncode, done.stderr) == (code, said), command
-    assert np.load(tmp_path / "vectors.npy").shape == (1, 24)
-    assert b"warning" in subprocess.run(["bash", "-c", embed], capture_output=True, timeout=60, check=True).stderr
-    reads, writes = os.pipe()
-    os.close(reads)
-    done = subprocess.run([*COMMAND, "--help"], stdout=writes, stderr=subprocess.PIPE, timeout=60, check=False)
-    os.close(writes)
-    assert (done.returncode, done.stderr) == (141, b"")
-    done = subprocess.run(["bash", "-c", f"{unread} <&-"], capture_output=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert b"standard input is closed; name a file" in done.stderr
-    done = subprocess.run(["bash", "-c", f"{embed} 2>&-"], capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0
-    assert b"warning" not in done.stdout  # which goes where nobody reads it, not among the results
-
-
 def test_on_a_terminal(model: Path) -> None:
     """Without texts it does not wait for them, and vectors are shown as a preview."""
     for arguments, code, shown in (([], 2, b"no texts: pass them"), (["A"], 0, b"A\r\n  24 numbers of length 1.000")):
