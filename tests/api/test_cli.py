@@ -14,30 +14,25 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import embedding_checkpoints as checkpoints
 import numpy as np
 import pytest
-from embedding_checkpoints import HIDDEN
+from command_line import COMMAND, ENVIRONMENT, save_model
 
-import bertcpp
 from bertcpp import SentenceTransformer, cli, devices
 from bertcpp.cli import main
 from bertcpp.commands.wording import in_options
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TEXTS = ["The weather is lovely today.", "", "It's so sunny outside"]
-COMMAND = [sys.executable, "-m", "bertcpp"]
-# The package that is tested, from whatever folder the command is run in.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(bertcpp.__file__).resolve().parent.parent)}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Path:
-    folder = checkpoints.save_encoder(tmp_path_factory.mktemp("model"), seed)
-    heads = [checkpoints.dense(np.random.default_rng(seed), HIDDEN, 24), ("Normalize", {}, {})]
-    return checkpoints.save_modules(folder, "new", ["mean"], heads, prompts={"query": "Find: "})
+    return save_model(tmp_path_factory.mktemp("model"), seed)
 
 
 @pytest.fixture(scope="module")

@@ -5,31 +5,29 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import embedding_checkpoints as checkpoints
 import numpy as np
 import pytest
-from embedding_checkpoints import HIDDEN
+from command_line import COMMAND, ENVIRONMENT, save_model
 
-import bertcpp
-
-COMMAND = [sys.executable, "-m", "bertcpp"]
-# The package that is tested, from whatever folder the command is run in.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(bertcpp.__file__).resolve().parent.parent)}
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Path:
-    folder = checkpoints.save_encoder(tmp_path_factory.mktemp("model"), seed)
-    heads = [checkpoints.dense(np.random.default_rng(seed), HIDDEN, 24), ("Normalize", {}, {})]
-    return checkpoints.save_modules(folder, "new", ["mean"], heads)
+    return save_model(tmp_path_factory.mktemp("model"), seed)
+
+
+def shell(line: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["bash", "-c", line], capture_output=True, timeout=60, check=False, env=ENVIRONMENT)
 
 
 def test_a_reader_that_leaves(model: Path) -> None:
     command = f"yes 'The weather is lovely today.' | {shlex.join([*COMMAND, 'embed', '-m', str(model)])} | head -n 2"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=True, env=ENVIRONMENT)
+    done = shell(command)
+    assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == b""
 
@@ -51,13 +49,12 @@ def test_streams_that_are_closed(model: Path, tmp_path: Path) -> None:
         (f"{embed} -q -o {tmp_path / 'vectors.npy'} >&-", 0, b""),
     ]
     for command, code, said in cases:
-        done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False, env=ENVIRONMENT)
+        done = shell(command)
         assert (done.returncode, done.stderr) == (code, said), command
     assert np.load(tmp_path / "vectors.npy").shape == (1, 24)
-    assert (
-        b"warning"
-        in subprocess.run(["bash", "-c", embed], capture_output=True, timeout=60, check=True, env=ENVIRONMENT).stderr
-    )
+    done = shell(embed)
+    assert done.returncode == 0
+    assert b"warning" in done.stderr
     reads, writes = os.pipe()
     os.close(reads)
     done = subprocess.run(
@@ -65,13 +62,9 @@ def test_streams_that_are_closed(model: Path, tmp_path: Path) -> None:
     )
     os.close(writes)
     assert (done.returncode, done.stderr) == (141, b"")
-    done = subprocess.run(
-        ["bash", "-c", f"{unread} <&-"], capture_output=True, timeout=60, check=False, env=ENVIRONMENT
-    )
+    done = shell(f"{unread} <&-")
     assert done.returncode == 1
     assert b"standard input is closed; name a file" in done.stderr
-    done = subprocess.run(
-        ["bash", "-c", f"{embed} 2>&-"], capture_output=True, timeout=60, check=False, env=ENVIRONMENT
-    )
+    done = shell(f"{embed} 2>&-")
     assert done.returncode == 0
     assert b"warning" not in done.stdout  # which goes where nobody reads it, not among the results
