@@ -189,6 +189,7 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         progress = Progress(bar_wanted(show_progress_bar, logger), total)
         workers_asked = len(device) if isinstance(device, (list, tuple)) else 0
         check_pool(pool)
+        chunk_size = checked_count("chunk_size", chunk_size, 0) or None
         if pool is not None or workers_asked:
             blocks = self._in_workers(texts, total, request, pool, device, chunk_size)
         else:
@@ -466,8 +467,6 @@ class SentenceTransformer(ForeignProtocols, EmbeddingModel):
         if chunk_size is None:
             per_worker = CHUNK_TEXTS if total is None else -(-total // max(10 * len(pool["processes"]), 1))
             chunk_size = min(max(per_worker, 1), _LARGEST_CHUNK)
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size must be a positive integer, got {chunk_size!r}")
         yield from workers.run(pool, chunks(texts, chunk_size), request)
 
     def _watched(

@@ -96,7 +96,7 @@ def build_sentencepiece_tokenizer(path: str | os.PathLike[str], family: str) -> 
     """The tokenizer of an XLM-RoBERTa or CamemBERT checkpoint that has a SentencePiece model only.
 
     Raises:
-        TokenizerError: the file is not a Unigram SentencePiece model.
+        TokenizerError: the file is not a Unigram SentencePiece model, or is damaged.
     """
     model = read_sentencepiece_model(path)
     if model.model_type != UNIGRAM:
@@ -105,6 +105,11 @@ def build_sentencepiece_tokenizer(path: str | os.PathLike[str], family: str) -> 
             "convert it to a tokenizer.json and put that beside it"
         )
     vocabulary = _vocabulary(model, family)
+    if missing := sorted({"<s>", "</s>"} - {text for text, _ in vocabulary}):
+        raise TokenizerError(
+            f"{path}: its pieces lack {missing[0]!r}, so it is not of {family}, or damaged: download it again, "
+            "or save a tokenizer.json beside it"
+        )
     tokenizer = Tokenizer(Unigram(vocabulary, unk_id=3, byte_fallback=False))
     tokenizer.add_tokens(
         [
@@ -116,7 +121,13 @@ def build_sentencepiece_tokenizer(path: str | os.PathLike[str], family: str) -> 
     steps: list[normalizers.Normalizer] = [normalizers.Strip(left=False, right=True)]
     steps.append(normalizers.Replace(Regex(" {2,}"), "▁"))
     if model.precompiled_charsmap:
-        steps.insert(0, normalizers.Precompiled(model.precompiled_charsmap))
+        try:
+            steps.insert(0, normalizers.Precompiled(model.precompiled_charsmap))
+        except Exception as error:  # the library raises bare Exception for a table that it cannot parse
+            raise TokenizerError(
+                f"{path}: its table of normalized characters is damaged ({error}): download it again, "
+                "or save a tokenizer.json beside it"
+            ) from error
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")

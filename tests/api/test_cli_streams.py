@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shlex
 import subprocess
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from command_line import COMMAND, ENVIRONMENT, save_model
+
+from bertcpp import cli
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,3 +72,18 @@ def test_streams_that_are_closed(model: Path, tmp_path: Path) -> None:
     done = shell(f"{embed} 2>&-")
     assert done.returncode == 0
     assert b"warning" not in done.stdout  # which goes where nobody reads it, not among the results
+
+
+class Full(io.StringIO):
+    """A caller's own stream, without a descriptor, that takes no more."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_caller_s_stream_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout", Full())
+    assert cli.main(["info"]) == 1
+    assert capsys.readouterr().err == "bertcpp: error: the output cannot be written: No space left on device\n"

@@ -151,13 +151,20 @@ def test_sentencepiece_models_that_cannot_be_read(tmp_path: Path, seed: int) -> 
         path.write_bytes(content)
         with pytest.raises(TokenizerError, match=r"bad\.model"):
             bertcpp.XLMRobertaTokenizer(path)
+    path.write_bytes(whole + checkpoints.sentencepiece_characters(b"no table"))
+    with pytest.raises(TokenizerError, match=r"bad\.model: its table of normalized characters is damaged"):
+        bertcpp.XLMRobertaTokenizer(path)
+    path.write_bytes(whole.replace(b"</s>", b"</t>"))
+    with pytest.raises(TokenizerError, match=r"bad\.model: its pieces lack '</s>'"):
+        bertcpp.CamembertTokenizer(path)
     chance = random.Random(seed)
     for _ in range(300):
         changed = bytearray(whole)
         changed[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         path.write_bytes(changed[: chance.choice([len(whole), chance.randrange(len(whole))])])
         try:
-            bertcpp.XLMRobertaTokenizer(path)("a text")
+            for family in (bertcpp.XLMRobertaTokenizer, bertcpp.CamembertTokenizer):
+                family(path)("a text")
         except BertcppError as error:
             assert len(str(error)) > 20  # noqa: PT017
 

@@ -190,6 +190,11 @@ def sentencepiece_file(path: Path, model_type: int = 1) -> Path:
     return path
 
 
+def sentencepiece_characters(table: bytes) -> bytes:
+    """What gives a SentencePiece model this table of normalized characters, if put after it."""
+    return _field(3, _field(2, table))
+
+
 # Comparison.
 
 

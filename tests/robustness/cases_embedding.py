@@ -250,6 +250,8 @@ CASES: list[Case] = [
     encode("a batch of 0", ValueError, "batch_size must be a positive integer, got 0", TEXTS, batch_size=0),
     encode("a batch of -1", ValueError, "batch_size must be a positive integer, got -1", TEXTS, batch_size=-1),
     encode("half a batch", ValueError, r"batch_size must be a positive integer, got 0\.5", TEXTS, batch_size=0.5),
+    encode("chunks of 0", InputError, "chunk_size must be an integer of at least 1", TEXTS, chunk_size=0),
+    encode("chunks of a word", InputError, "chunk_size must be .* not 'many'", TEXTS, chunk_size="many"),
     encode("an unknown precision", ValueError, "precision 'int4' is not one of", TEXTS, precision="int4"),
     encode("an unknown output", InputError, "output_value 'sentence' is not one of", TEXTS, output_value="sentence"),
     encode(

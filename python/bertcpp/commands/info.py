@@ -63,7 +63,7 @@ def _bytes(count: int, binary: bool) -> str:
         if size < base:
             break
         size, unit = size / base, larger
-    return f"{size:.0f} {unit}" if binary or unit == "B" else f"{size:.1f} {unit}"
+    return f"{size:.4g} {unit}" if binary or unit == "B" else f"{size:.1f} {unit}"
 
 
 COMMAND = Command("info", "tell about a checkpoint", _EPILOG, _configure, _run)
