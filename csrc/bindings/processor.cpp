@@ -28,6 +28,15 @@ std::vector<std::string> instruction_sets() {
   return names;
 }
 
+int64_t panel_columns(const std::string& name) {
+  size_t count = 0;
+  const KernelsEntry* entries = kernel_entries(&count);
+  for (size_t i = 0; i < count; ++i) {
+    if (entries[i].kernels->name == name) return entries[i].kernels->nr;
+  }
+  return 0;
+}
+
 // Python's integers have no end: one that an int64_t cannot hold is refused as any other that is too large.
 void set_threads(const py::object& n) {
   if (PyIndex_Check(n.ptr()) == 0 || PyBool_Check(n.ptr())) {
@@ -76,6 +85,9 @@ py::dict cpu_info() {
 }  // namespace
 
 void bind_processor(py::module_& module) {
+  module.def(
+      "panel_columns", panel_columns, py::arg("instruction_set"),
+      "The columns of the panels that weights are packed in for this instruction set; 0 if this build lacks it.");
   module.def(
       "instruction_set", [] { return std::string(active_kernels().name); },
       "The instruction set in use: the best that the processor runs, or the one that BERTCPP_ISA names.");

@@ -38,6 +38,7 @@ constexpr Kernels kTable = {
     .mr = kMr,
     .low_mr = kTallestTile,
     .nr = kNr,
+    .head_mr = kHeadMr,
     .native_bfloat16 = kNativeBFloat16,
     .pack_weight = pack_weight,
     .matmul = matmul,

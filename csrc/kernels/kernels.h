@@ -93,6 +93,7 @@ struct Kernels {
   int64_t mr;            // rows of the largest tile of floats
   int64_t low_mr;        // the same of bfloat16 and bytes
   int64_t nr;            // columns of a panel
+  int64_t head_mr;       // rows of attention's largest tile
   bool native_bfloat16;  // products of bfloat16 are instructions; else they take floats
 
   // packed[ceil(n / nr)][k][nr] = w[n,k]^T, columns past n are 0. Moves words, whatever they hold.

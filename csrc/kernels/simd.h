@@ -7,6 +7,7 @@
 // BERTCPP_ISA_<NAME> selects the section:
 //   kWidth  floats in a vector
 //   kMr     rows of the largest register tile, kNv its columns in vectors: kMr * kNv accumulators fill the registers
+//   kHeadMr, kHeadNv  the same of attention's products
 
 // Rows that extend another: they add instructions for low precision, and share everything else with it.
 #if defined(BERTCPP_ISA_AMX)
@@ -26,11 +27,20 @@
 #define BERTCPP_ISA_NEON 1
 #endif
 
-#if defined(BERTCPP_ISA_AVX512)
+#if defined(BERTCPP_ISA_AVX512_BF16)
 
 constexpr int kWidth = 16;
 constexpr int kMr = 14;
 constexpr int kNv = 2;
+
+#elif defined(BERTCPP_ISA_AVX512)
+
+// Processors of Intel, which multiply two vectors in a cycle: 14 rows by 2 vectors load 16 times for 28 products, and
+// where a neighbour on the same core takes its share of the loads, a fifth of the time goes by waiting for them. These
+// load 12 times for 27. (Measured on Ice Lake: products 15 to 30% faster. Not measured on Emerald Rapids.)
+constexpr int kWidth = 16;
+constexpr int kMr = 9;
+constexpr int kNv = 3;
 
 #elif defined(BERTCPP_ISA_AVX2)
 
@@ -54,6 +64,16 @@ constexpr int kNv = 2;
 #endif
 
 constexpr int kNr = kNv * kWidth;
+
+// Attention keeps to tiles that 32 and 64 columns, which heads have, fill.
+#if defined(BERTCPP_ISA_AVX512)
+constexpr int kHeadMr = 14;
+constexpr int kHeadNv = 2;
+#else
+constexpr int kHeadMr = kMr;
+constexpr int kHeadNv = kNv;
+#endif
+constexpr int kHeadNr = kHeadNv * kWidth;
 
 // Whether products of bfloat16 are instructions, faster than those of floats, or emulated.
 #if defined(BERTCPP_ISA_AVX512_BF16)

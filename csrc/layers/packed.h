@@ -11,8 +11,8 @@
 namespace bertcpp {
 
 // To be raised whenever other bytes are packed of the same weights, or others are asked for: the order of words and
-// columns, the parts and their names, how values are rounded, where depths are cut.
-constexpr int kPackedLayout = 2;
+// columns, how many columns a panel has, the parts and their names, how values are rounded, where depths are cut.
+constexpr int kPackedLayout = 3;
 
 // Each is Buffer::stored_size of what is used of it.
 using PackedParts = std::map<std::string, std::span<const std::byte>>;

@@ -107,7 +107,8 @@ void SelfAttention::attend(Team& team, const Sequences& sequences, const Relativ
   // again, so a piece keeps at least four tiles.
   const int64_t tasks = sequences.num_sequences * heads_;
   const int64_t wanted = team.size() == 1 ? 1 : (2 * team.size() + tasks - 1) / tasks;
-  const int64_t cuts = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, sequences.longest() / (4 * kernels_->mr)));
+  const int64_t cuts =
+      std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, sequences.longest() / (4 * kernels_->head_mr)));
   team.for_each(tasks * cuts, [&](int64_t task) {
     const int64_t cut = task % cuts;
     const int64_t head = task / cuts % heads_;

@@ -24,6 +24,8 @@ namespace {
 constexpr size_t kMostBytesApart = size_t{16} << 20;  // of a layer's weights
 constexpr int64_t kTokensApart = 64;                  // of a piece, unless one sequence has more
 constexpr double kLeastBusyApart = 0.9;               // the share of the threads' time that has to be work
+// Between two layers' attention threads go apart even within a piece, if each has so many rows.
+constexpr int64_t kRowsApart = 14;
 // Else all threads share a piece, whose size bounds the workspace.
 constexpr int64_t kTokensTogether = 4096;
 
@@ -275,8 +277,8 @@ void Encoder::run_layers(Team& team, const Piece& piece, const EncoderOutputs& o
   write_state(0);
   if (layers_.empty()) return;
   // A thread takes its share of the rows through all that lies between two layers' attention, under the conditions
-  // above and if that is a tile. One block a thread: with more of them rows move from core to core.
-  const bool by_rows = layers_are_small() && tokens >= team.size() * kernels_->mr;
+  // above. One block a thread: with more of them rows move from core to core.
+  const bool by_rows = layers_are_small() && tokens >= team.size() * kRowsApart;
   const int64_t blocks = by_rows ? team.size() : 1;
   const auto for_rows = [&](const auto& body) {
     if (blocks == 1) return body(team, m.layers, tokens, m.x);

@@ -31,6 +31,9 @@ def instruction_sets() -> list[str]:
     `amx` leads where it is, but is used only where BERTCPP_ISA names it.
     """
 
+def panel_columns(instruction_set: str) -> int:
+    """The columns of the panels that weights are packed in for this instruction set; 0 if this build lacks it."""
+
 def available_cpus() -> int:
     """The processors this process may use: its affinity mask, cut by its control groups' quota (rounded up)."""
 

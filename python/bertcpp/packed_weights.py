@@ -33,8 +33,6 @@ _PREFIX = "packed:"  # of the engine's names, which checkpoints' names thus cann
 _AGAIN = "pack the original checkpoint again: bertcpp quantize MODEL OUT"
 _PIECE = 4 << 20  # bytes that have a checksum of their own, so that threads can share a tensor
 _MOST_THREADS = 4
-# Instruction sets that differ in how they multiply, but pack alike.
-_ALIKE = ({"avx512", "avx512_vnni", "avx512_bf16", "amx"}, {"avx2", "avx2_vnni"}, {"neon", "neon_dotprod"})
 _FIELDS = ("layout", "instruction_set", "dtype", "parameters", "checksums", "seal")
 
 
@@ -151,8 +149,10 @@ class PackedWeights(Weights):
 
 
 def _same_panels(one: str, other: str) -> bool:
-    """Whether two instruction sets read weights packed in the same way: those with registers of the same width do."""
-    return one == other or any({one, other} <= alike for alike in _ALIKE)
+    """Whether two instruction sets read weights packed in the same way, however differently they multiply."""
+    from . import _core
+
+    return one == other or 0 != _core.panel_columns(one) == _core.panel_columns(other)
 
 
 def target_for(folder: Path, device: Any, dtype: Any, use_safetensors: bool | None = None) -> devices.Target:
