@@ -30,8 +30,8 @@ Grid plan(const Kernels& kernels, int64_t m, int64_t mr, int64_t panels, int64_t
   const int64_t wanted = kTasksPerThread * threads;
   grid.groups = std::min(ceil_div(wanted, grid.chunks), panels);
   grid.chunks = std::clamp(ceil_div(wanted, grid.groups), grid.chunks, std::max(grid.chunks, ceil_div(m, mr)));
-  // Rather somewhat fewer groups that are alike: of 16 panels 8 groups of 2, not 8 of 1 and 4 of 2, whose first panel
-  // was not asked for ahead.
+  // Rather somewhat fewer groups, if they are alike: a group's first panel is not asked for ahead, and threads end
+  // together. Of 16 panels 8 groups of 2 and not 12 of 1 or 2; more than half stay, so more than three for a thread.
   for (int64_t groups = grid.groups; 2 * groups > grid.groups; --groups) {
     if (panels % groups == 0 && groups % threads == 0) return {grid.chunks, groups};
   }

@@ -219,8 +219,10 @@ def _close_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:  # has been told of, but for a reader that left
-        with contextlib.suppress(io.UnsupportedOperation):  # a caller's own stream has no descriptor
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(AttributeError, io.UnsupportedOperation):  # a caller's own stream has no descriptor
+            output, nowhere = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, output)
+            os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -152,7 +152,8 @@ def _same_panels(one: str, other: str) -> bool:
     """Whether two instruction sets read weights packed in the same way, however differently they multiply."""
     from . import _core
 
-    return one == other or 0 != _core.panel_columns(one) == _core.panel_columns(other)
+    columns = _core.panel_columns(one)
+    return one == other or (columns > 0 and columns == _core.panel_columns(other))
 
 
 def target_for(folder: Path, device: Any, dtype: Any, use_safetensors: bool | None = None) -> devices.Target:

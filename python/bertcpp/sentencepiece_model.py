@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
+from .character_map import is_sound
 from .errors import TokenizerError
 from .protobuf_wire import as_bytes, as_int, fields
 
@@ -121,13 +122,12 @@ def build_sentencepiece_tokenizer(path: str | os.PathLike[str], family: str) -> 
     steps: list[normalizers.Normalizer] = [normalizers.Strip(left=False, right=True)]
     steps.append(normalizers.Replace(Regex(" {2,}"), "▁"))
     if model.precompiled_charsmap:
-        try:
-            steps.insert(0, normalizers.Precompiled(model.precompiled_charsmap))
-        except Exception as error:  # the library raises bare Exception for a table that it cannot parse
+        if not is_sound(model.precompiled_charsmap):
             raise TokenizerError(
-                f"{path}: its table of normalized characters is damaged ({error}): download it again, "
+                f"{path}: its table of normalized characters is damaged: download it again, "
                 "or save a tokenizer.json beside it"
-            ) from error
+            )
+        steps.insert(0, normalizers.Precompiled(model.precompiled_charsmap))
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -120,12 +121,15 @@ def load_tokenizer_json(path: StrPath) -> Tokenizer:
         raise TokenizerError(f"{path}: no such file")
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for whatever is wrong inside
+    except BaseException as error:  # the library raises bare Exception for whatever is wrong inside, or panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise TokenizerError(
             f"{path}: not a tokenizer.json that the installed tokenizers library reads ({error}): "
             "download the file again, or upgrade tokenizers"
         ) from error
     _require_sound_templates(path, _state(tokenizer.post_processor))
+    _require_sound_characters(path, _state(tokenizer.normalizer))
     return tokenizer
 
 
@@ -141,6 +145,18 @@ def _require_sound_templates(path: StrPath, state: Mapping[str, Any]) -> None:
         raise TokenizerError(
             f"{path}: its post_processor names {undefined[0]!r} without defining it: download the file again"
         )
+
+
+def _require_sound_characters(path: StrPath, state: Mapping[str, Any]) -> None:
+    """Refuse a table of normalized characters that lookups could leave: the library would panic."""
+    for part in state.get("normalizers", ()):
+        _require_sound_characters(path, part)
+    if state.get("type") != "Precompiled":
+        return
+    from .character_map import is_sound
+
+    if not is_sound(base64.b64decode(state["precompiled_charsmap"])):
+        raise TokenizerError(f"{path}: its table of normalized characters is damaged: download the file again")
 
 
 def build_tokenizer(family: TokenizerFamily, files: Mapping[str, StrPath], options: Mapping[str, Any]) -> Tokenizer:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -151,9 +153,6 @@ def test_sentencepiece_models_that_cannot_be_read(tmp_path: Path, seed: int) -> 
         path.write_bytes(content)
         with pytest.raises(TokenizerError, match=r"bad\.model"):
             bertcpp.XLMRobertaTokenizer(path)
-    path.write_bytes(whole + checkpoints.sentencepiece_characters(b"no table"))
-    with pytest.raises(TokenizerError, match=r"bad\.model: its table of normalized characters is damaged"):
-        bertcpp.XLMRobertaTokenizer(path)
     path.write_bytes(whole.replace(b"</s>", b"</t>"))
     with pytest.raises(TokenizerError, match=r"bad\.model: its pieces lack '</s>'"):
         bertcpp.CamembertTokenizer(path)
@@ -167,6 +166,66 @@ def test_sentencepiece_models_that_cannot_be_read(tmp_path: Path, seed: int) -> 
                 family(path)("a text")
         except BertcppError as error:
             assert len(str(error)) > 20  # noqa: PT017
+
+
+def character_map(units: dict[int, int], texts: bytes = b"a\0") -> bytes:
+    """A table whose trie is 512 units, these and zeros."""
+    return struct.pack("<I512I", 2048, *(units.get(place, 0) for place in range(512))) + texts
+
+
+# "A" becomes "a": the root's children begin at 256; that of 65 has its own at 300, and they begin with the value 0.
+ROOT, UNIT_OF_A, VALUE = 256 << 10, (321 ^ 300) << 10 | 1 << 8 | 65, 1 << 31
+SOUND = {0: ROOT, 321: UNIT_OF_A, 300: VALUE}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"no table",
+        b"\x03\0\0\0abc",
+        b"\x04\0\0\0" + b"\0" * 8,
+        character_map(SOUND)[:100],
+        character_map(SOUND | {0: 512 << 10}),  # its children lie behind the end
+        character_map(SOUND | {321: 512 << 10 | 1 << 8 | 65}),
+        character_map(SOUND | {300: VALUE | 3}),  # a text behind the end
+        character_map(SOUND | {300: VALUE | 1}, "\u00e4\0".encode()),  # one that begins within a character
+        character_map(SOUND, b"\xff\0"),
+    ],
+)
+def test_tables_of_characters_that_lead_out_of_themselves(tmp_path: Path, table: bytes) -> None:
+    """The library would panic at a text."""
+    whole = checkpoints.sentencepiece_file(tmp_path / "good.model").read_bytes()
+    path = tmp_path / "bad.model"
+    path.write_bytes(whole + checkpoints.sentencepiece_characters(table))
+    with pytest.raises(TokenizerError, match=r"bad\.model: its table of normalized characters is damaged"):
+        bertcpp.XLMRobertaTokenizer(path)
+    # The same in a tokenizer.json, where it can be told from one that the library refuses.
+    path.write_bytes(whole + checkpoints.sentencepiece_characters(character_map(SOUND)))
+    source = bertcpp.XLMRobertaTokenizer(path).backend_tokenizer.to_str()
+    sound, changed = (base64.b64encode(part).decode() for part in (character_map(SOUND), table))
+    assert sound in source
+    (tmp_path / "tokenizer.json").write_text(source.replace(sound, changed))
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: (its table of|not a tokenizer\.json)"):
+        bertcpp.XLMRobertaTokenizer(tokenizer_file=tmp_path / "tokenizer.json")
+
+
+def test_a_table_of_characters_with_bits_turned(tmp_path: Path, seed: int) -> None:
+    whole = checkpoints.sentencepiece_file(tmp_path / "good.model").read_bytes()
+    path = tmp_path / "bad.model"
+    sound = character_map(SOUND)
+    path.write_bytes(whole + checkpoints.sentencepiece_characters(sound))
+    assert bertcpp.XLMRobertaTokenizer(path).backend_tokenizer.normalizer.normalize_str("Aha A") == "aha a"
+    chance, refused = random.Random(seed), 0
+    places = [*range(8), *range(1204, 1208), *range(1288, 1292), len(sound) - 2]
+    for _ in range(300):
+        changed = bytearray(sound)
+        changed[chance.choice(places)] ^= 1 << chance.randrange(8)
+        path.write_bytes(whole + checkpoints.sentencepiece_characters(bytes(changed)))
+        try:
+            bertcpp.XLMRobertaTokenizer(path)("".join(map(chr, range(1, 400))))
+        except TokenizerError:
+            refused += 1
+    assert 0 < refused < 300
 
 
 def test_what_is_missing_is_named(folders: dict[str, Path], tmp_path: Path) -> None:

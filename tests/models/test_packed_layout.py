@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import bertcpp
 from bertcpp import _core
 
 # Values whose sums are exact, so that every compiler packs the same.
@@ -41,12 +42,26 @@ for dtype in ("float32", "bfloat16", "int8"):
 DIGESTS = {
     1: ["float32 8 1284096097", "bfloat16 8 3108301452", "int8 17 1870909162"],
     2: ["float32 8 1284096097", "bfloat16 8 3108301452", "int8 17 2197081843"],
-    3: ["float32 8 1284096097", "bfloat16 8 3108301452", "int8 17 2197081843"],  # but wider panels of avx512_vnni
+    3: ["float32 8 1284096097", "bfloat16 8 3108301452", "int8 17 2197081843"],
+}
+# Of instruction sets, whether this build has them or not.
+PANEL_COLUMNS = {
+    "scalar": 8,
+    "avx2": 24,
+    "avx2_vnni": 24,
+    "avx512": 48,
+    "avx512_vnni": 48,
+    "avx512_bf16": 32,
+    "amx": 32,
+    "neon": 16,
+    "neon_dotprod": 16,
 }
 
 
 def test_the_layout_is_the_one_that_its_version_names() -> None:
     """If this fails, other bytes are packed than before: raise kPackedLayout, and note the digests under its number."""
+    for name, columns in PANEL_COLUMNS.items():
+        assert _core.panel_columns(name) in (columns, 0 if name not in bertcpp.instruction_sets() else columns), name
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=os.environ | {"BERTCPP_ISA": "scalar"},

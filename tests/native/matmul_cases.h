@@ -16,8 +16,8 @@ inline int64_t packed_size(const Kernels& kernels, int64_t n, int64_t k) {
 inline std::vector<int64_t> column_counts(const Kernels& kernels) {
   const int64_t w = kernels.vector_width;
   const int64_t nr = kernels.nr;
-  std::vector<int64_t> counts = {1,  2,      3,      w - 1,      w,          w + 1,     nr - 1,
-                                 nr, nr + 1, nr + w, 2 * nr - 1, 2 * nr + 1, 4 * nr + 3};
+  std::vector<int64_t> counts = {1,      2,  3,      w - 1,  w,          w + 1,      2 * w,      2 * w + 1,
+                                 nr - 1, nr, nr + 1, nr + w, nr + 2 * w, 2 * nr - 1, 2 * nr + 1, 4 * nr + 3};
   std::sort(counts.begin(), counts.end());
   counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
   return counts;
