@@ -26,8 +26,8 @@ constexpr int64_t kTokensApart = 64;                  // of a piece, unless one 
 constexpr double kLeastBusyApart = 0.9;               // the share of the threads' time that has to be work
 // Else all threads share a piece, whose size bounds the workspace.
 constexpr int64_t kTokensTogether = 4096;
-// Between two layers' attention they go apart in it, if each has so many rows: fewer do not repay that each thread reads
-// all weights (on Ice Lake 12 rows between two threads lose up to a fifth by it, 24 nothing).
+// Between two layers' attention they go apart in it, if each has so many rows: fewer do not repay that each thread
+// reads all weights (on Ice Lake 12 rows between two threads lose up to a fifth by it, 24 nothing).
 constexpr int64_t kRowsApart = 14;
 
 // The share of the threads' time that is work, if each takes the next piece of these when it is done with the last.
