@@ -7,7 +7,7 @@
 // BERTCPP_ISA_<NAME> selects the section:
 //   kWidth  floats in a vector
 //   kMr     rows of the largest register tile, kNv its columns in vectors: kMr * kNv accumulators fill the registers
-//   kHeadMr, kHeadNv  the same of attention's products
+//   kHeadMr, kHeadNv  the same of attention's products, which keep to tiles that heads of 32 and 64 columns fill
 
 // Rows that extend another: they add instructions for low precision, and share everything else with it.
 #if defined(BERTCPP_ISA_AMX)
@@ -32,6 +32,8 @@
 constexpr int kWidth = 16;
 constexpr int kMr = 14;
 constexpr int kNv = 2;
+constexpr int kHeadMr = kMr;
+constexpr int kHeadNv = kNv;
 
 #elif defined(BERTCPP_ISA_AVX512)
 
@@ -41,6 +43,8 @@ constexpr int kNv = 2;
 constexpr int kWidth = 16;
 constexpr int kMr = 9;
 constexpr int kNv = 3;
+constexpr int kHeadMr = 14;
+constexpr int kHeadNv = 2;
 
 #elif defined(BERTCPP_ISA_AVX2)
 
@@ -48,12 +52,16 @@ constexpr int kNv = 3;
 constexpr int kWidth = 8;
 constexpr int kMr = 4;
 constexpr int kNv = 3;
+constexpr int kHeadMr = 6;
+constexpr int kHeadNv = 2;
 
 #elif defined(BERTCPP_ISA_NEON)
 
 constexpr int kWidth = 4;
 constexpr int kMr = 6;
 constexpr int kNv = 4;
+constexpr int kHeadMr = kMr;
+constexpr int kHeadNv = kNv;
 
 #elif defined(BERTCPP_ISA_SCALAR)
 
@@ -61,22 +69,12 @@ constexpr int kNv = 4;
 constexpr int kWidth = 4;
 constexpr int kMr = 4;
 constexpr int kNv = 2;
+constexpr int kHeadMr = kMr;
+constexpr int kHeadNv = kNv;
 
 #endif
 
 constexpr int kNr = kNv * kWidth;
-
-// Attention keeps to tiles that 32 and 64 columns, which heads have, fill.
-#if defined(BERTCPP_ISA_AVX512)
-constexpr int kHeadMr = 14;
-constexpr int kHeadNv = 2;
-#elif defined(BERTCPP_ISA_AVX2)
-constexpr int kHeadMr = 6;
-constexpr int kHeadNv = 2;
-#else
-constexpr int kHeadMr = kMr;
-constexpr int kHeadNv = kNv;
-#endif
 constexpr int kHeadNr = kHeadNv * kWidth;
 
 // Whether products of bfloat16 are instructions, faster than those of floats, or emulated.

@@ -21,11 +21,11 @@ def is_sound(table: bytes) -> bool:
     size = int.from_bytes(table[:4], "little")
     if size == 0 or size % 4 or size + 4 > len(table):
         return False
-    texts = np.frombuffer(table, np.uint8, offset=4 + size)
     try:
-        texts.tobytes().decode("utf-8")
+        table[4 + size :].decode("utf-8")
     except UnicodeDecodeError:
         return False
+    texts = np.frombuffer(table[4 + size :], np.uint8)
     begins = np.append(texts & 0xC0 != 0x80, True)  # places where a character begins, and the end
     units = np.frombuffer(table, "<u4", size // 4, 4).astype(np.int64)
     children = np.arange(len(units)) ^ ((units >> 10) << ((units & 1 << 9) >> 6))
